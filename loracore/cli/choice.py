@@ -1,0 +1,86 @@
+"""Which plugins a command line and its file name, and the options that they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+import pluggy
+
+from loracore.config.checking import check
+from loracore.config.declared import Declared, declare
+from loracore.config.given import Given
+from loracore.config.options import CORE_OPTIONS, PluginOptions
+from loracore.defaults import DEFAULT_PLUGINS
+from loracore.errors import ConfigError
+from loracore.plugins import InstalledPlugin, assemble, import_plugin, installed_plugins
+
+
+def core_options() -> Declared:
+    """Return the options that every run has: the core's own, without any plugin's."""
+    return run_options(assemble(None, None, (), DEFAULT_PLUGINS), PluginOptions())
+
+
+def chosen_plugins(layers: Iterable[Sequence[Given]], core: Declared) -> PluginOptions:
+    """Return which plugins these layers of options name; raises ConfigError where a name is no name."""
+    names = {field.name for field in fields(PluginOptions)}
+    checked = check([[each for each in layer if each.name in names] for layer in layers], core, _nobody)
+    if checked.config is None:
+        raise ConfigError.of(checked.problems)
+    return checked.config[PluginOptions]
+
+
+def assembled(choice: PluginOptions) -> pluggy.PluginManager:
+    """Return the plugin manager of a run with these plugins and the core's defaults."""
+    return assemble(choice.arch, choice.network_module, choice.extensions, DEFAULT_PLUGINS)
+
+
+def run_options(manager: pluggy.PluginManager, choice: PluginOptions) -> Declared:
+    """Return the core's options and those of every plugin of a run, each with its owner."""
+    owned: list[tuple[str, Iterable[type]]] = [("core", CORE_OPTIONS)]
+    plugins = manager.list_name_plugin()
+    for name, plugin in plugins:
+        others = [other for _, other in plugins if other is not plugin]
+        tables = manager.subset_hook_caller("options", others)()
+        owned += [(_owner(name, choice), answer) for answer in tables]
+    return declare(owned)
+
+
+def plugin_options(choice: PluginOptions) -> Declared:
+    """Return every option of a run with these plugins; raises PluginError when one is missing or broken."""
+    return run_options(assembled(choice), choice)
+
+
+def installed_names(kind: str) -> list[str]:
+    """Return the names of the installed plugins of a kind, from metadata alone."""
+    return sorted({plugin.name for plugin in installed_plugins() if plugin.kind == kind})
+
+
+def owner_elsewhere(option: str) -> str:
+    """Return which installed plugin declares an option that this run does not know, or an empty text.
+
+    Imports the option tables of every installed plugin, so it is asked only where the run has failed already; a plugin
+    that is broken, or takes hold of the program, says nothing here.
+    """
+    owners = [f"{plugin.kind} '{plugin.name}'" for plugin in installed_plugins() if option in _names(plugin)]
+    return f"it is an option of {' and '.join(owners[:3])}" if owners else ""
+
+
+def _names(plugin: InstalledPlugin) -> frozenset[str]:
+    try:
+        answer = vars(import_plugin(plugin))["options"]()
+        return frozenset(declare([(plugin.kind, answer)]).options)
+    except (Exception, SystemExit):  # noqa: BLE001  # a stranger's code, asked for a hint: silence is the answer
+        return frozenset()
+
+
+def _owner(registered: str, choice: PluginOptions) -> str:
+    if registered.startswith("default "):
+        return "core"
+    named = {"architecture": choice.arch, "network": choice.network_module}
+    return f"{registered} {named[registered]}" if registered in named else registered
+
+
+def _nobody(_option: str) -> str:
+    return ""
+

@@ -1,0 +1,67 @@
+"""The check of one plugin, in a process of its own: does it import, without torch, and keep the contract?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pluggy
+
+from loracore import hookspecs
+from loracore.config.declared import declare
+from loracore.config.options import CORE_OPTIONS
+from loracore.errors import LoracoreError
+from loracore.plugins import InstalledPlugin, import_plugin
+
+#: Seconds that a plugin's import may take; a good one takes a fraction of one.
+_PATIENCE = 60
+_MARK = "loracore plugin check: "
+
+
+def fault(plugin: InstalledPlugin, installed: Sequence[InstalledPlugin]) -> str:
+    """Return what is wrong with an installed plugin, or an empty text; its import happens in another process."""
+    rivals = [other for other in installed if (other.kind, other.name) == (plugin.kind, plugin.name)]
+    if len(rivals) > 1:
+        return f"the name is claimed by {' and '.join(other.origin for other in rivals)}; uninstall one of them"
+    command = [sys.executable, "-m", "loracore.cli.plugin_check", json.dumps(asdict(plugin))]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=_PATIENCE, check=False)  # noqa: S603  # our own module, no shell
+    except subprocess.TimeoutExpired:
+        return f"its import takes longer than {_PATIENCE} seconds"
+    answers = [line.removeprefix(_MARK) for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    if not answers:
+        said = done.stderr.strip().splitlines()
+        return f"its import ends the program with exit code {done.returncode}" + (f": {said[-1]}" if said else "")
+    found: str = json.loads(answers[-1])
+    return found
+
+
+def contract_fault(plugin: InstalledPlugin) -> str:
+    """Import a plugin here and return what is wrong with it, or an empty text.
+
+    A plugin imports without torch, states its API version, implements only hooks that exist, and declares options that
+    no table of the core has.
+    """
+    try:
+        module = import_plugin(plugin)
+        if "torch" in sys.modules:
+            return "its import brings torch; import the implementation inside the hooks"
+        manager = pluggy.PluginManager("loracore")
+        manager.add_hookspecs(hookspecs)
+        manager.register(module, name=plugin.kind)
+        manager.check_pending()
+        tables = [table for answer in manager.hook.options() for table in answer]
+        declare([("core", CORE_OPTIONS), (f"{plugin.kind} {plugin.name}", tables)])
+        if "torch" in sys.modules:
+            return "its options() brings torch; option tables stand in modules without it"
+    except (LoracoreError, pluggy.PluginValidationError) as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    answer = contract_fault(InstalledPlugin(**json.loads(sys.argv[1])))
+    print(f"\n{_MARK}{json.dumps(answer)}")  # noqa: T201  # read by the process that asked

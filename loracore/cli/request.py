@@ -1,0 +1,120 @@
+"""A command line → the checked request of a run, before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pluggy
+
+from loracore.cli.choice import assembled, chosen_plugins, core_options, installed_names, owner_elsewhere, run_options
+from loracore.config.checking import check
+from loracore.config.config import Config
+from loracore.config.declared import Declared
+from loracore.config.flags import Flags, read_flags
+from loracore.config.given import Given
+from loracore.config.needs import missing
+from loracore.config.sections import Sections, read_sections
+from loracore.config.toml_file import TomlFile, read_toml
+from loracore.errors import ConfigError, Problem
+
+_NOTHING = Sections((), ())
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Request:
+    """What a user asks of a run: every option checked, every plugin registered."""
+
+    config: Config
+    plugins: pluggy.PluginManager
+    document: TomlFile | None  # CONFIG; a data set may stand in it
+    notes: tuple[str, ...]  # options without effect, for the header
+    argv: tuple[str, ...]  # the words that were read
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Words:
+    """What flags, CONFIG and the document beneath it say."""
+
+    flags: Flags
+    document: TomlFile | None
+    sections: Sections
+    beneath: Sections
+
+    @property
+    def layers(self) -> tuple[Sequence[Given], ...]:
+        return self.beneath.given, self.sections.given, self.flags.given
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self.beneath.problems + self.sections.problems + self.flags.problems
+
+
+def read_request(argv: Sequence[str], needs: Collection[str] = (), *, beneath: TomlFile | None = None) -> Request:
+    """Return the request that a run command's words make: ``[CONFIG] [--option value …]``.
+
+    ``needs`` names the options that the command cannot do without. ``beneath`` is a document under CONFIG: its options
+    count where neither CONFIG nor a flag says otherwise. Raises ConfigError with every problem at once, and PluginError
+    for plugins that are missing or broken.
+    """
+    words, plugins, declared = _settled(argv, needs, beneath)
+    checked = check(words.layers, declared, owner_elsewhere)
+    problems = [*words.problems, *checked.problems, *missing(checked.given, needs)]
+    notes: tuple[str, ...] = ()
+    if checked.config is not None:
+        found, notes = _findings(plugins, checked.config)
+        problems += found
+    if checked.config is None or problems:
+        raise ConfigError.of(problems)
+    return Request(checked.config, plugins, words.document or beneath, notes, tuple(argv))
+
+
+def _settled(
+    argv: Sequence[str], needs: Collection[str], beneath: TomlFile | None
+) -> tuple[_Words, pluggy.PluginManager, Declared]:
+    """Read twice: with the core's options to find the plugins, with theirs to know every name and type.
+
+    A plugin's options may show that the word taken for CONFIG was another option's value, or the other way round; then
+    both passes are done again, from there.
+    """
+    core = known = core_options()
+    for _ in range(2):
+        words = _words(argv, known, beneath)
+        choice = chosen_plugins(words.layers, core)
+        if choice.arch is None and "arch" in needs:
+            raise _no_architecture()
+        plugins = assembled(choice)
+        known = run_options(plugins, choice)
+        settled = _words(argv, known, beneath)
+        if settled.flags.config == words.flags.config:
+            return settled, plugins, known
+    raise ConfigError("it is unclear which word is CONFIG", fix="write CONFIG first, before all options")
+
+
+def _words(argv: Sequence[str], known: Declared, beneath: TomlFile | None) -> _Words:
+    flags = read_flags(argv, known.options)
+    document = None if flags.config is None else read_toml(Path(flags.config))
+    return _Words(
+        flags,
+        document,
+        _NOTHING if document is None else read_sections(document),
+        _NOTHING if beneath is None else read_sections(beneath),
+    )
+
+
+def _no_architecture() -> ConfigError:
+    names = installed_names("architecture")
+    if not names:
+        fix = "no architecture is installed: pip install loracore-NAME"
+    else:
+        fix = f'give --arch NAME, or write arch = "NAME" in CONFIG; installed: {", ".join(names)}'
+    return ConfigError("the architecture of the base model is missing", fix=fix)
+
+
+def _findings(plugins: pluggy.PluginManager, config: Config) -> tuple[list[Problem], tuple[str, ...]]:
+    """Ask every plugin what it thinks of the options: problems, and notes on options without effect."""
+    findings = [finding for several in plugins.hook.check_options(config=config) for finding in several]
+    problems = [finding.problem(config) for finding in findings if finding.fate != "without effect"]
+    notes = [str(finding.problem(config)) for finding in findings if finding.fate == "without effect"]
+    return problems, tuple(notes)

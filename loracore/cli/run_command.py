@@ -1,0 +1,67 @@
+"""Run commands: ``loracore CMD [--arch A] [CONFIG] [--any_option …]``, declared by a function of a request."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from loracore.cli.completion import complete_words
+from loracore.cli.request import Request, read_request
+from loracore.cli.run_help import run_help
+
+_HELP_FLAGS = frozenset({"--help", "-h"})
+
+
+class RunCommand(click.Command):
+    """A click command whose words are read by our own two-pass reader."""
+
+    def __init__(
+        self, name: str, body: Callable[..., None], needs: Collection[str], switches: Mapping[str, str]
+    ) -> None:
+        super().__init__(name, callback=body, help=inspect.getdoc(body), add_help_option=False)
+        self.needs = tuple(needs)
+        self.switches = dict(switches)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words as they are; whoever reads them knows the plugins' options."""
+        ctx.args = list(args)
+        return ctx.args
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's own signature
+        """Read the request and hand it to the command's body, its own switches beside it."""
+        if _HELP_FLAGS & set(ctx.args):
+            click.echo(run_help(f"{ctx.command_path}", self.help or "", self.switches, ctx.args))
+            return None
+        flags = {f"--{name}": name for name in self.switches}
+        argv = [word for word in ctx.args if word not in flags]
+        given = {name: flag in ctx.args for flag, name in flags.items()}
+        request = read_request(argv, self.needs)
+        return ctx.invoke(self.callback or _no_body, request, **given)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete option names, choices and plugin names of the architecture on the line."""
+        return complete_words(ctx.args, incomplete, tuple(self.switches))
+
+
+def run_command(
+    *, needs: Collection[str] = (), switches: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], RunCommand]:
+    """Make a run command of a function that takes a Request.
+
+    ``needs`` names the options that must be given. ``switches`` are the command's own flags with their help; each
+    arrives as a boolean keyword argument: ``switches={"json": "…"}`` for ``def targets(request, json)``. The docstring
+    is the help.
+    """
+
+    def decorate(body: Callable[..., None]) -> RunCommand:
+        return RunCommand(body.__name__, body, needs, switches or {})
+
+    return decorate
+
+
+def _no_body(_request: Request) -> None:
+    raise NotImplementedError

@@ -1,0 +1,96 @@
+"""Options as given → the checked config of a run, with every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from loracore.config.config import Config
+from loracore.config.declared import Declared, Option
+from loracore.config.given import Given, merged
+from loracore.config.network_args import from_network_args
+from loracore.config.values import converted, is_finite, mistyped
+from loracore.errors import Problem, did_you_mean
+
+#: Says who else declares an unknown option ("an option of architecture NAME"), or nothing.
+Elsewhere = Callable[[str], str]
+#: Messages of a validator that a plugin wrote itself; pydantic's own are said in our words.
+_OWN_MESSAGES = frozenset({"value_error", "assertion_error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A config where every value fits its option, else None; what was given and counts; and what is wrong."""
+
+    config: Config | None
+    given: Mapping[str, Given]
+    problems: tuple[Problem, ...]
+
+
+def check(layers: Iterable[Sequence[Given]], declared: Declared, elsewhere: Elsewhere) -> Checked:
+    """Return the config that these layers make; later layers win over earlier ones, and over the defaults."""
+    given = merged(layers)
+    known = {name: each for name, each in given.items() if name in declared.options}
+    problems = [_unknown(each, declared, elsewhere) for name, each in given.items() if name not in declared.options]
+    second_door, found = from_network_args(known, declared)
+    known |= second_door
+    values, mistakes = _converted(known, declared.options)
+    tables, refused = _validated(declared, values, known)
+    config = None if mistakes or refused else Config(tables, {name: each.place for name, each in known.items()})
+    return Checked(config, known, (*problems, *found, *mistakes, *refused))
+
+
+def _unknown(given: Given, declared: Declared, elsewhere: Elsewhere) -> Problem:
+    names = declared.options
+    longer = [name for name in names if name.startswith(given.name)] if given.name else []
+    owner = elsewhere(given.name)
+    if longer and given.place.startswith("--"):
+        fix = f"abbreviations are not accepted: write {' or '.join(f'--{name}' for name in longer[:4])}"
+    else:
+        fix = owner or did_you_mean(given.name, names)
+    return Problem(f"unknown option '{given.name}'", given.place, fix)
+
+
+def _converted(known: Mapping[str, Given], options: Mapping[str, Option]) -> tuple[dict[str, Any], list[Problem]]:
+    values: dict[str, Any] = {}
+    problems = []
+    for name, given in known.items():
+        try:
+            values[name] = converted(options[name], given.value)
+        except ValueError:
+            problems.append(mistyped(options[name], given))
+    return values, problems
+
+
+def _validated(
+    declared: Declared, values: Mapping[str, Any], known: Mapping[str, Given]
+) -> tuple[list[Any], list[Problem]]:
+    """Make every table from its values; a problem for each option that pydantic refuses."""
+    tables: list[Any] = []
+    problems = []
+    for table in declared.tables:
+        mine = {name: value for name, value in values.items() if declared.options[name].table is table}
+        try:
+            tables.append(TypeAdapter(table).validate_python(mine))
+        except ValidationError as error:
+            problems += _refused(error, declared.options, known)
+        endless = [name for name, value in mine.items() if not is_finite(value)]
+        problems += [mistyped(declared.options[name], known[name]) for name in endless]
+    return tables, list(dict.fromkeys(problems))
+
+
+def _refused(error: ValidationError, options: Mapping[str, Option], known: Mapping[str, Given]) -> list[Problem]:
+    """Return one problem an option; a union reports once for each of its members."""
+    problems: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False):
+        name = str(detail["loc"][0])
+        index = next((part for part in detail["loc"][1:] if isinstance(part, int)), None)
+        given = known[name]
+        if index is not None:
+            given = replace(given, place=given.item_place(index))
+        reason = detail["msg"] if detail["type"] in _OWN_MESSAGES else ""
+        problems.setdefault(name, mistyped(options[name], given, reason=reason))
+    return list(problems.values())

@@ -1,0 +1,69 @@
+"""The checked options of one run, read back by the dataclass that declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+from loracore.errors import Problem
+
+Table = TypeVar("Table")
+
+#: The three fates of an option that cannot simply be used.
+Fate = Literal["wrong", "unsupported", "without effect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What ``check_options`` says of one option: an error, or a line in the run's header."""
+
+    fate: Fate
+    option: str
+    message: str
+    fix: str = ""
+
+    def problem(self, config: Config) -> Problem:
+        """Return this finding as a problem, placed where the user gave the option."""
+        return Problem(self.message, config.place(self.option), self.fix)
+
+
+class Config:
+    """Every option of a run: ``config[NetworkOptions].network_dim``.
+
+    Frozen: made once from the owners' dataclasses, with the place (``file:line`` or ``--flag``) of every option that
+    the user gave.
+    """
+
+    def __init__(self, tables: Iterable[Any], places: Mapping[str, str]) -> None:
+        self._tables = MappingProxyType({type(table): table for table in tables})
+        self._places = MappingProxyType(dict(places))
+
+    def __getitem__(self, table: type[Table]) -> Table:
+        found: Table = self._tables[table]
+        return found
+
+    def __contains__(self, table: type) -> bool:
+        return table in self._tables
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Give every option's name and value, owner by owner."""
+        for table in self._tables.values():
+            for field in fields(table):
+                yield field.name, getattr(table, field.name)
+
+    def with_value(self, table: type, option: str, value: object) -> Config:
+        """Return a config in which one option has another value; its place stays."""
+        tables = [
+            replace(one, **{option: value}) if kind is table else one for kind, one in self._tables.items()
+        ]
+        return Config(tables, self._places)
+
+    def given(self, option: str) -> bool:
+        """Tell whether the user gave this option, in a file or as a flag."""
+        return option in self._places
+
+    def place(self, option: str) -> str:
+        """Return ``file:line`` or ``--flag`` of an option, or its flag when it was left at its default."""
+        return self._places.get(option, f"--{option}")

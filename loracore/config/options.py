@@ -1,0 +1,155 @@
+"""The core's own options, as the field names them; and ``option``, which plugins declare theirs with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+#: What a cached tensor may depend on.
+CacheKind = Literal["latents", "text"]
+
+
+def option(
+    help: str,  # noqa: A002  # the field's word for it
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    network_arg: bool = False,
+    affects: Iterable[CacheKind] = (),
+) -> Any:  # noqa: ANN401  # pydantic's FieldInfo, which is no type for annotations
+    """Return the annotation of an option: one line of help, its range, and how else it may be given.
+
+    ``network_arg`` opens the second door: ``network_args = ["name=value"]``. ``affects`` names the caches whose entries
+    depend on the value.
+    """
+    extra: dict[str, Any] = {"network_arg": network_arg, "affects": sorted(affects)}
+    return Field(description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginOptions:
+    """Which plugins the run uses."""
+
+    arch: Annotated[str | None, option("architecture of the base model: the name of an installed plugin")] = None
+    network_module: Annotated[str, option("network to train: the name of an installed plugin")] = "lora"
+    extensions: Annotated[tuple[str, ...], option("further plugins of this run, by name")] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Where the base model is, and in which precision it runs."""
+
+    pretrained_model_name_or_path: Annotated[
+        str | None, option("base model: a .safetensors checkpoint, a diffusers folder, or a hub id")
+    ] = None
+    allow_pickle: Annotated[
+        bool, option("read .ckpt/.pt/.bin files too, as weights only; a pickle can hold code: prefer safetensors")
+    ] = False
+    mixed_precision: Annotated[
+        Literal["no", "fp16", "bf16"], option("precision of the frozen weights and of the arithmetic")
+    ] = "no"
+    gradient_checkpointing: Annotated[
+        bool, option("compute activations again in the backward pass: less memory, more time")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Where the pictures are, and how they are grouped; the data-set file's own values come first."""
+
+    dataset_config: Annotated[str | None, option("data-set file (TOML or JSON)")] = None
+    train_data_dir: Annotated[str | None, option("folder of pictures, plain or with N_name sub-folders")] = None
+    resolution: Annotated[str | None, option("training size: N or WIDTH,HEIGHT in pixels")] = None
+    train_batch_size: Annotated[int, option("pictures in a batch, on each device", ge=1)] = 1
+    dataset_repeats: Annotated[int, option("times each picture is seen in an epoch", ge=1)] = 1
+    enable_bucket: Annotated[bool, option("group pictures by aspect ratio")] = False
+    min_bucket_reso: Annotated[int, option("smallest side of a bucket, in pixels", ge=1)] = 256
+    max_bucket_reso: Annotated[int, option("largest side of a bucket, in pixels", ge=1)] = 1024
+    bucket_reso_steps: Annotated[int, option("sides of buckets are multiples of this", ge=8)] = 64
+    bucket_no_upscale: Annotated[bool, option("never enlarge a picture; buckets follow the pictures")] = False
+    caption_extension: Annotated[str, option("extension of the caption files beside the pictures")] = ".caption"
+    cache_latents: Annotated[
+        bool, option("encode every picture once, before training; --no_cache_latents encodes in every step")
+    ] = True
+    cache_text_encoder_outputs: Annotated[
+        bool, option("demand that captions are encoded once; on by itself when no text encoder trains")
+    ] = False
+    vae_batch_size: Annotated[int, option("pictures encoded at once", ge=1)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """What is trained, whatever the network."""
+
+    network_dim: Annotated[int | None, option("rank of the network (unset: 4)", ge=1)] = None
+    network_alpha: Annotated[float | None, option("scale numerator: scale = alpha / rank; 0 means rank", ge=0)] = 1.0
+    network_dropout: Annotated[float, option("dropout inside the adapters", ge=0, lt=1)] = 0.0
+    network_args: Annotated[tuple[str, ...], option("further options of the network, key=value")] = ()
+    network_weights: Annotated[str | None, option("start from this file of the same network")] = None
+    dim_from_weights: Annotated[bool, option("take rank, alpha and modules from network_weights")] = False
+    network_train_unet_only: Annotated[bool, option("train adapters of the denoiser only")] = False
+    network_train_text_encoder_only: Annotated[bool, option("train adapters of the text encoders only")] = False
+    scale_weight_norms: Annotated[
+        float | None, option("largest norm of a module's weight change; larger ones are scaled down", ge=0)
+    ] = None
+    training_comment: Annotated[str | None, option("free text, kept in the file's metadata")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How long and how it is trained."""
+
+    max_train_steps: Annotated[int, option("optimizer steps", ge=1)] = 1600
+    max_train_epochs: Annotated[int | None, option("epochs; wins over max_train_steps", ge=1)] = None
+    gradient_accumulation_steps: Annotated[int, option("batches that make one optimizer step", ge=1)] = 1
+    learning_rate: Annotated[float, option("learning rate", ge=0)] = 2e-6
+    unet_lr: Annotated[float | None, option("learning rate of the denoiser's adapters", ge=0)] = None
+    text_encoder_lr: Annotated[
+        tuple[float, ...], option("learning rates of the text encoders' adapters: one for all, or one each")
+    ] = ()
+    optimizer_type: Annotated[Literal["AdamW", "AdamW8bit"], option("optimizer")] = "AdamW"
+    optimizer_args: Annotated[tuple[str, ...], option("further arguments of the optimizer, key=value")] = ()
+    lr_scheduler: Annotated[
+        Literal["constant", "constant_with_warmup", "cosine"], option("course of the learning rate")
+    ] = "constant"
+    lr_warmup_steps: Annotated[
+        int | float, option("steps of rising learning rate; below 1 a share of all steps", ge=0)
+    ] = 0
+    max_grad_norm: Annotated[float, option("gradients are scaled down to this norm; 0: never", ge=0)] = 1.0
+    min_timestep: Annotated[int, option("smallest timestep that is trained", ge=0, le=999)] = 0
+    max_timestep: Annotated[int, option("timesteps below this are trained", ge=1, le=1000)] = 1000
+    seed: Annotated[int | None, option("seed of everything random (unset: drawn, and written down)", ge=0)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavingOptions:
+    """What is written, where and when."""
+
+    output_dir: Annotated[str | None, option("folder of the results")] = None
+    output_name: Annotated[
+        str | None, option("name of the results, without extension (unset: epoch-…, at-step…, last)")
+    ] = None
+    overwrite: Annotated[bool, option("replace results that exist already")] = False
+    save_model_as: Annotated[Literal["safetensors"], option("file format")] = "safetensors"
+    save_precision: Annotated[
+        Literal["float", "fp16", "bf16"] | None, option("precision of saved tensors (unset: as trained, float)")
+    ] = None
+    save_every_n_epochs: Annotated[int | None, option("save after every n epochs; 0: never", ge=0)] = None
+    save_every_n_steps: Annotated[int | None, option("save after every n steps; 0: never", ge=0)] = None
+    no_metadata: Annotated[bool, option("leave training options out of the file's metadata")] = False
+
+
+#: The tables that every run has; plugins add theirs.
+CORE_OPTIONS: tuple[type, ...] = (
+    PluginOptions,
+    ModelOptions,
+    DataOptions,
+    NetworkOptions,
+    TrainingOptions,
+    SavingOptions,
+)

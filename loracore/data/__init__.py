@@ -1,0 +1,1 @@
+"""Pictures and captions: found, put into buckets, cached, and handed over in batches."""

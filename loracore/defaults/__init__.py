@@ -1,0 +1,12 @@
+"""The core's own features, written as plugins; delete one and one feature is gone.
+
+The modules here import no torch: they are loaded to read options, long before anything is trained.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from loracore.defaults import answers, checks, console, saving
+
+DEFAULT_PLUGINS: tuple[ModuleType, ...] = (answers, checks, console, saving)

@@ -1,0 +1,67 @@
+"""What a person sees: the run's header, and a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
+
+if TYPE_CHECKING:
+    from loracore.training.run import Run
+
+
+@hookimpl
+def run_started(run: Run) -> None:
+    """Print what is trained on what, how long, and what was noticed."""
+    for line in header(run):
+        run.progress.say(line)
+
+
+@hookimpl
+def step_done(run: Run, step: int) -> None:
+    """Move the bar: epoch, average loss, learning rate, pictures a second, memory."""
+    from loracore.training.memory_use import memory_used
+
+    images = sum(picture.repeats for picture in run.loader.index.pictures) / run.length.steps_per_epoch
+    values = {
+        "epoch": f"{run.length.epoch_of(step)}/{run.length.epochs}",
+        "avr_loss": f"{run.history.average:.4f}",
+        "lr": f"{max(run.schedule.rates().values()):.2e}",
+        "images/s": f"{run.progress.images_per_second(images):.2f}",
+        "GB": f"{memory_used(run.processes.device):.1f}",
+    }
+    if run.history.skipped:
+        values["skipped"] = str(run.history.skipped)
+    run.progress.advance(values)
+
+
+@hookimpl
+def run_finished(run: Run) -> None:
+    """Leave the bar, and say how many steps were skipped."""
+    run.progress.close()
+    if run.history.skipped:
+        run.progress.say(f"{run.history.skipped} steps were skipped: their loss or gradient was not finite")
+
+
+def header(run: Run) -> Iterator[str]:
+    """Give the header's lines."""
+    config, length, index = run.config, run.length, run.loader.index
+    model, plugins = config[ModelOptions], config[PluginOptions]
+    parameters = sum(parameter.numel() for parameter in run.gradients.parameters)
+    repeated = sum(picture.repeats for picture in index.pictures)
+    yield f"base model   {model.pretrained_model_name_or_path} ({plugins.arch})"
+    yield (
+        f"network      {plugins.network_module}: {len(run.network.entries)} modules, "
+        f"{parameters:,} trained parameters"
+    )
+    yield (
+        f"data         {len(index.pictures)} pictures, {repeated} with repeats, in {length.batches_per_epoch} batches "
+        "an epoch"
+    )
+    yield f"length       {length.steps} steps, {length.epochs} epochs of {length.steps_per_epoch}; seed {run.seed}"
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())
+    yield f"optimizer    {config[TrainingOptions].optimizer_type}: {rates}; {config[TrainingOptions].lr_scheduler}"
+    yield f"precision    {model.mixed_precision} on {run.processes.device}"
+    for note in run.notes:
+        yield f"note         {note}"

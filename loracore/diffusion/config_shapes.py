@@ -1,0 +1,106 @@
+"""Configurations of text encoders and VAEs, read off the shapes of their tensors in a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+from loracore.diffusion.headers import Shape
+
+#: Width of an attention head and number of norm groups, where the original layout leaves them to its code.
+HEAD_WIDTH = 64
+NORM_GROUPS = 32
+
+_log = logging.getLogger(__name__)
+
+
+def count_blocks(names: Iterable[str], prefix: str) -> int:
+    """Return how many numbers follow ``prefix`` in the names: 12 for names with ``layers.0.`` … ``layers.11.``."""
+    tails = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return 1 + max((int(tail.split(".", 1)[0]) for tail in tails), default=-1)
+
+
+def heads(width: int, label: str) -> int:
+    """Return the number of attention heads of this width, which no tensor's shape tells."""
+    if width % HEAD_WIDTH:
+        _guessed(label, f"{max(1, width // HEAD_WIDTH)} attention heads for width {width}")
+    return max(1, width // HEAD_WIDTH)
+
+
+def norm_groups(widths: Iterable[int], label: str) -> int:
+    """Return the number of groups of the group norms, which no tensor's shape tells."""
+    groups = gcd(NORM_GROUPS, *widths)
+    if groups != NORM_GROUPS:
+        _guessed(label, f"{groups} groups in each norm")
+    return groups
+
+
+def _guessed(label: str, what: str) -> None:
+    message = "%s: the file's sizes are unusual; guessing %s. A folder named like the file, with config.json files, says it"
+    _log.warning(message, label, what)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpelling:
+    """What a file calls the tensors of a CLIP text encoder that tell its sizes."""
+
+    tokens: str
+    positions: str
+    layers: str
+    inner: str  # of layer 0
+
+
+HUGGING_FACE = ClipSpelling(
+    "text_model.embeddings.token_embedding.weight",
+    "text_model.embeddings.position_embedding.weight",
+    "text_model.encoder.layers.",
+    "text_model.encoder.layers.0.mlp.fc1.weight",
+)
+OPEN_CLIP = ClipSpelling(
+    "token_embedding.weight",
+    "positional_embedding",
+    "transformer.resblocks.",
+    "transformer.resblocks.0.mlp.c_fc.weight",
+)
+
+
+def clip_config(
+    shapes: Mapping[str, Shape], spelling: ClipSpelling, standard: Mapping[str, Any], label: str
+) -> dict[str, Any]:
+    """Return the configuration of a CLIP text encoder of these shapes; ``standard`` where the shapes are its own."""
+    vocabulary, width = shapes[spelling.tokens]
+    unusual = width != standard["hidden_size"]
+    found = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_attention_heads": heads(width, label) if unusual else standard["num_attention_heads"],
+        "intermediate_size": shapes[spelling.inner][0],
+        "num_hidden_layers": count_blocks(shapes, spelling.layers),
+        "max_position_embeddings": shapes[spelling.positions][0],
+    }
+    if "text_projection" in shapes:  # OpenCLIP's, transposed
+        found["projection_dim"] = shapes["text_projection"][1]
+    elif "text_projection.weight" in shapes:
+        found["projection_dim"] = shapes["text_projection.weight"][0]
+    return {**standard, **found}
+
+
+def vae_config(shapes: Mapping[str, Shape], standard: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a VAE of these shapes (original layout, without prefix)."""
+    levels = count_blocks(shapes, "encoder.down.")
+    widths = [shapes[f"encoder.down.{level}.block.0.conv2.weight"][0] for level in range(levels)]
+    found: dict[str, Any] = {
+        "block_out_channels": widths,
+        "layers_per_block": count_blocks(shapes, "encoder.down.0.block."),
+        "latent_channels": shapes["decoder.conv_in.weight"][1],
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "use_quant_conv": "quant_conv.weight" in shapes,
+        "use_post_quant_conv": "post_quant_conv.weight" in shapes,
+    }
+    if widths != standard["block_out_channels"]:
+        found["norm_num_groups"] = norm_groups(widths, "VAE")
+    return {**standard, **found}

@@ -1,0 +1,104 @@
+"""Folders in the diffusers layout, on this machine or on the hub: configurations and weight files by part."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from loracore.errors import DataError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+class ModelFolder(Protocol):
+    """A folder in the diffusers layout: ``unet/config.json``, ``unet/diffusion_pytorch_model.safetensors``, …"""
+
+    @property
+    def name(self) -> str:
+        """The path or the hub id, for messages."""
+
+    def find(self, path: str) -> Path | None:
+        """Return where the file is, by its path inside the folder, or None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """A folder on this machine."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def find(self, path: str) -> Path | None:
+        file = self.path / path
+        return file if file.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class HubFolder:
+    """A model on the Hugging Face hub; its files are fetched when they are asked for, into the hub's own cache."""
+
+    name: str
+
+    def find(self, path: str) -> Path | None:
+        """Return the file in the hub's cache, fetched if need be, or None when the model has no such file.
+
+        Without a network, or with HF_HUB_OFFLINE, a file that the cache lacks counts as absent. Raises DataError when
+        the model does not exist, or may not be read.
+        """
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            GatedRepoError,
+            HFValidationError,
+            OfflineModeIsEnabled,
+            RepositoryNotFoundError,
+        )
+
+        try:
+            return Path(hf_hub_download(self.name, path))
+        except (EntryNotFoundError, OfflineModeIsEnabled):
+            return None
+        except GatedRepoError as error:
+            message = f"the model {self.name} must be asked for on the hub"
+            raise DataError(message, fix="accept its licence there, and log in with `hf auth login`") from error
+        except (RepositoryNotFoundError, HFValidationError) as error:
+            message = f"there is no model {self.name} on the hub, or it is private"
+            raise DataError(message, fix="check the spelling, or log in with `hf auth login`") from error
+
+
+def looks_like_hub_id(text: str) -> bool:
+    """Tell whether a text has the form ``owner/name``."""
+    return _HUB_ID.fullmatch(text) is not None
+
+
+def open_folder(text: str) -> ModelFolder:
+    """Return the folder at a path, or the hub's model of that id; raises DataError when it can be neither."""
+    path = Path(text)
+    if path.is_dir():
+        return LocalFolder(path)
+    if looks_like_hub_id(text):
+        return HubFolder(text)
+    message = f"no such file or folder: {text}"
+    raise DataError(message, fix="give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name")
+
+
+def read_config(folder: ModelFolder, path: str) -> dict[str, Any] | None:
+    """Return a JSON file of the folder, or None when there is none; raises DataError when it is damaged."""
+    file = folder.find(path)
+    if file is None:
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"the file cannot be read: {error}"
+        raise DataError(message, where=str(file)) from error
+    if not isinstance(config, dict):
+        message = "this is no JSON object"
+        raise DataError(message, where=str(file))
+    return config

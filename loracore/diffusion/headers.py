@@ -1,0 +1,73 @@
+"""What a .safetensors file says of its tensors before any is read; no torch here."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loracore.errors import DataError
+
+Shape = tuple[int, ...]
+
+#: Endings of files that torch.save writes.
+PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+
+#: The format's limit; a larger number is no length but another kind of file.
+_LONGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The names, shapes and metadata of a file's tensors."""
+
+    path: Path
+    shapes: Mapping[str, Shape]
+    metadata: Mapping[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a .safetensors file.
+
+    Raises DataError when the file is missing, of another format, or shorter than its header says (a download that broke
+    off). The format is 8 bytes of length (little endian), that much JSON, then the tensors' bytes
+    (https://github.com/huggingface/safetensors, "Format").
+    """
+    try:
+        table, size = _read_json(path)
+        tensors = {name: entry for name, entry in table.items() if name != "__metadata__"}
+        shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in tensors.items()}
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        metadata = {str(key): str(value) for key, value in table.get("__metadata__", {}).items()}
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror or error}"
+        raise DataError(message, where=str(path)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        message = "this is not a .safetensors file, or it is damaged"
+        raise DataError(message, where=str(path), fix="download it again, or give another file") from error
+    if end > size:
+        missing = (end - size) / 2**20
+        message = f"the file is cut off: {missing:.1f} MiB of its tensors are missing"
+        raise DataError(message, where=str(path), fix="download it again")
+    return Header(path, shapes, metadata)
+
+
+def pickle_refused(path: Path) -> DataError:
+    """Return the error that a pickle was given without leave."""
+    message = "this is a pickle, which can hold code that runs when it is read"
+    fix = "give a .safetensors file, or add allow_pickle to read it as weights only"
+    return DataError(message, where=str(path), fix=fix)
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header's table and the number of bytes behind it."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > _LONGEST_HEADER:
+            message = f"header of {length} bytes"
+            raise ValueError(message)
+        table = json.loads(file.read(length).decode("utf-8"))
+    return table, path.stat().st_size - 8 - length

@@ -1,0 +1,92 @@
+"""Option families that several architectures share: an architecture owns those that it returns; no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from loracore.config.config import Config, Finding
+from loracore.config.options import option
+
+#: Tokens of a chunk between its first and its last, which CLIP's 77 positions leave.
+CHUNK_TOKENS = 75
+
+
+@dataclass(frozen=True, slots=True)
+class DdpmOptions:
+    """What a denoiser trained with DDPM noise predicts, and how its loss is weighted over noise levels."""
+
+    v_parameterization: Annotated[bool, option("the base model predicts v, not noise")] = False
+    zero_terminal_snr: Annotated[
+        bool, option("rescale the noise schedule so that nothing of the picture is left at the last timestep")
+    ] = False
+    min_snr_gamma: Annotated[
+        float | None, option("min-SNR loss weighting; 5 is usual, smaller is stronger, 0 is off", ge=0)
+    ] = None
+    debiased_estimation_loss: Annotated[bool, option("weight the loss by 1/sqrt(SNR), or 1/(SNR+1) for v")] = False
+    scale_v_pred_loss_like_noise_pred: Annotated[
+        bool, option("weight a v-prediction's loss over noise levels as a noise prediction's")
+    ] = False
+    v_pred_like_loss: Annotated[
+        float | None, option("add this share of the loss weighted as for v-prediction", ge=0)
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTextOptions:
+    """How captions become tokens of CLIP text encoders."""
+
+    max_token_length: Annotated[
+        int | None,
+        option("tokens of a caption: a multiple of 75, encoded in chunks of 75 (unset: 75)", ge=1, affects={"text"}),
+    ] = None
+    tokenizer_cache_dir: Annotated[
+        str | None, option("folder of tokenizers, looked at before the hub; kept there after a download")
+    ] = None
+
+
+def ddpm_findings(config: Config) -> Iterator[Finding]:
+    """Give what is wrong or without effect among the options of ``DdpmOptions``."""
+    ddpm = config[DdpmOptions]
+    if ddpm.scale_v_pred_loss_like_noise_pred and not ddpm.v_parameterization:
+        yield Finding(
+            "wrong",
+            "scale_v_pred_loss_like_noise_pred",
+            "scale_v_pred_loss_like_noise_pred weights the loss of a v-prediction, but v_parameterization is off",
+            "add v_parameterization for a base model that predicts v, or leave this option out",
+        )
+    if ddpm.v_pred_like_loss and ddpm.v_parameterization:
+        yield Finding(
+            "wrong",
+            "v_pred_like_loss",
+            "v_pred_like_loss makes a noise prediction's loss resemble that of v, but v_parameterization is on already",
+            "leave out one of the two",
+        )
+    if ddpm.zero_terminal_snr and not ddpm.v_parameterization:
+        yield Finding(
+            "without effect",
+            "zero_terminal_snr",
+            "zero_terminal_snr is meant for v_parameterization: at the last timestep a noise prediction learns nothing",
+        )
+    if ddpm.min_snr_gamma and ddpm.debiased_estimation_loss:
+        yield Finding(
+            "without effect",
+            "debiased_estimation_loss",
+            "min_snr_gamma and debiased_estimation_loss are both on: their loss weights are multiplied",
+            "most runs want one of them",
+        )
+
+
+def clip_text_findings(config: Config) -> Sequence[Finding]:
+    """Return what is wrong among the options of ``ClipTextOptions``."""
+    length = config[ClipTextOptions].max_token_length
+    if length is None or length % CHUNK_TOKENS == 0:
+        return ()
+    message = f"max_token_length is {length}, but captions are encoded in chunks of {CHUNK_TOKENS} tokens"
+    return (Finding("wrong", "max_token_length", message, "use 75, 150 or 225"),)
+
+
+def chunk_count(config: Config) -> int:
+    """Return the number of chunks that a caption is encoded in."""
+    return (config[ClipTextOptions].max_token_length or CHUNK_TOKENS) // CHUNK_TOKENS

@@ -1,0 +1,138 @@
+"""Tensors in weight files: shapes are known at once, values are read on demand."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from loracore.diffusion.folders import HubFolder, ModelFolder
+from loracore.diffusion.headers import PICKLES, Shape, pickle_refused, read_header
+from loracore.errors import DataError
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Weights:
+    """The tensors of one or more files; ``read`` gives (name, tensor) for the names asked for, on a device."""
+
+    origin: Path
+    shapes: Mapping[str, Shape]
+    read: Callable[[Collection[str], torch.device], Iterator[tuple[str, Tensor]]]
+
+
+def open_weights(path: Path, *, allow_pickle: bool) -> Weights:
+    """Return the weights of a file: safetensors, or, if allowed, a pickle.
+
+    Raises DataError when the file is missing, damaged, cut off, or a pickle that is not allowed.
+    """
+    if path.suffix not in PICKLES:
+        return Weights(path, read_header(path).shapes, partial(_read_safetensors, path))
+    if not allow_pickle:
+        raise pickle_refused(path)
+    tensors = _unpickled(path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Weights(path, shapes, partial(_read_loaded, tensors))
+
+
+def find_weights(folder: ModelFolder, part: str, *, half_first: bool, allow_pickle: bool) -> Weights | None:
+    """Return the weights of a part ("unet", "vae", …), or None when the folder has none.
+
+    Half-precision files (``*.fp16.safetensors``) are looked for first when ``half_first``, else last; pickles only when
+    there is nothing else. Raises DataError when there are only pickles and ``allow_pickle`` is off.
+    """
+    files = _weight_files(half_first=half_first)
+    safe = _find_first(folder, part, [file for file in files if not _is_pickle(file)])
+    if safe is not None:
+        return _open(folder, part, safe, allow_pickle=False)
+    if not allow_pickle and isinstance(folder, HubFolder):
+        return None  # looking for a pickle would download it
+    pickled = _find_first(folder, part, [file for file in files if _is_pickle(file)])
+    return None if pickled is None else _open(folder, part, pickled, allow_pickle=allow_pickle)
+
+
+def _open(folder: ModelFolder, part: str, file: Path, *, allow_pickle: bool) -> Weights:
+    """Return the weights of a file, or of all files that an index (``weight_map``) names."""
+    if file.suffix != ".json":
+        return open_weights(file, allow_pickle=allow_pickle)
+    try:
+        names = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        message = "this index of weight files cannot be read"
+        raise DataError(message, where=str(file)) from error
+    found = {name: folder.find(f"{part}/{name}") for name in names}
+    absent = [name for name, path in found.items() if path is None]
+    if absent:
+        message = f"files that this index names are missing: {', '.join(absent)}"
+        raise DataError(message, where=str(file), fix="download the model again")
+    return _joined(file, [open_weights(path, allow_pickle=allow_pickle) for path in found.values() if path])
+
+
+def _find_first(folder: ModelFolder, part: str, files: list[str]) -> Path | None:
+    for file in files:
+        found = folder.find(f"{part}/{file}")
+        if found is not None:
+            return found
+    return None
+
+
+def _is_pickle(file: str) -> bool:
+    return Path(file.removesuffix(".index.json")).suffix in PICKLES
+
+
+def _weight_files(*, half_first: bool) -> list[str]:
+    """Return every name that diffusers and transformers give to a part's weights, the best first."""
+    stems = ("diffusion_pytorch_model", "model")
+    half = [file for stem in stems for file in (f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json")]
+    full = [file for stem in stems for file in (f"{stem}.safetensors", f"{stem}.safetensors.index.json")]
+    pickles = ["diffusion_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json"]
+    return [*half, *full, *pickles] if half_first else [*full, *half, *pickles]
+
+
+def _joined(origin: Path, shards: Sequence[Weights]) -> Weights:
+    """Return the weights of several files as one."""
+    shapes = {name: shape for shard in shards for name, shape in shard.shapes.items()}
+    return Weights(origin, shapes, partial(_read_shards, shards))
+
+
+def _read_safetensors(path: Path, names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        for name in names:
+            yield name, file.get_tensor(name)
+
+
+def _read_loaded(
+    tensors: Mapping[str, Tensor], names: Collection[str], device: torch.device
+) -> Iterator[tuple[str, Tensor]]:
+    return ((name, tensors[name].to(device)) for name in names)
+
+
+def _read_shards(
+    shards: Sequence[Weights], names: Collection[str], device: torch.device
+) -> Iterator[tuple[str, Tensor]]:
+    for shard in shards:
+        yield from shard.read([name for name in names if name in shard.shapes], device)
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """Return a pickle's tensors, which stand at the top or under ``state_dict``."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror or error}"
+        raise DataError(message, where=str(path)) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        message = "this pickle is damaged, or holds more than weights"
+        raise DataError(message, where=str(path), fix="give a .safetensors file") from error
+    state = found.get("state_dict", found) if isinstance(found, dict) else {}
+    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    if not tensors:
+        message = "this pickle holds no tensors by name"
+        raise DataError(message, where=str(path), fix="give a .safetensors file")
+    return tensors

@@ -1,0 +1,66 @@
+"""Errors a user can mend: what is wrong, where, and what to do; printed without traceback, exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, with its place and its cure.
+
+    ``where`` is ``file:line``, ``--option``, or the path of a picture; ``fix`` is a sentence that tells what to change.
+    Either may be empty.
+    """
+
+    message: str
+    where: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.message}" + (f" ({self.fix})" if self.fix else "")
+
+
+class LoracoreError(Exception):
+    """Something that the user can mend; everything else keeps its traceback."""
+
+    def __init__(self, message: str, *, where: str = "", fix: str = "") -> None:
+        self.problems: tuple[Problem, ...] = (Problem(message, where, fix),)
+        super().__init__(str(self.problems[0]))
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> LoracoreError:
+        """Join several problems into one error, so that a user sees them all at once."""
+        found = tuple(problems)
+        error = cls(found[0].message, where=found[0].where, fix=found[0].fix)
+        error.problems = found
+        error.args = ("\n".join(str(problem) for problem in found),)
+        return error
+
+
+class ConfigError(LoracoreError):
+    """Options that are unknown, mistyped, contradictory or unsupported."""
+
+
+class PluginError(LoracoreError):
+    """A plugin that is missing, claimed twice, broken, or that breaks the hook contract."""
+
+
+class DataError(LoracoreError):
+    """Pictures, captions or weight files that cannot be used."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that looks most like ``name``, or None when none comes close."""
+    candidates: Sequence[str] = sorted(set(known))
+    matches = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the nearest known name, or an empty string."""
+    found = nearest(name, known)
+    return f"did you mean '{found}'?" if found else ""

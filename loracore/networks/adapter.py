@@ -1,0 +1,54 @@
+"""The base class of every adapter: what stands in front of one target's layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from loracore.noise.rng import SampleRng
+
+
+class Adapter(nn.Module, ABC):
+    """The trainable tensors of one target, and what they make of its layers' outputs.
+
+    It holds no reference to the layers. Nothing is kept between two calls of ``forward``: activation checkpointing
+    calls it again in the backward pass and must get the same answer, so that random masks are drawn by ``draw_masks``,
+    once a micro-batch, not inside ``forward``.
+    """
+
+    @abstractmethod
+    def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
+        """Return the adapted output of layer ``index`` of the target, from its inputs and its own output."""
+
+    @abstractmethod
+    def file_tensors(self) -> Mapping[str, Tensor]:
+        """Return the tensors as the file holds them, by the name behind the target's key ("lora_down.weight", …)."""
+
+    @abstractmethod
+    def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over tensors of a file; raises LoracoreError when names, shapes or alpha do not fit."""
+
+    @abstractmethod
+    def weight_change(self, index: int) -> Tensor:
+        """Return what is added to the weight of layer ``index`` when the adapter is merged, in float32."""
+
+    def draw_masks(self, rng: SampleRng) -> None:
+        """Draw this micro-batch's random masks, sample by sample; evaluation needs none."""
+
+    def clear_masks(self) -> None:
+        """Forget the masks: every sample is adapted in full."""
+
+    def limit_norm(self, largest: float) -> None:
+        """Scale the tensors down so that the norm of the weight change is at most ``largest``."""
+
+    @property
+    @abstractmethod
+    def rank(self) -> int:
+        """The rank, for `loracore targets` and metadata."""
+
+    @property
+    @abstractmethod
+    def alpha_value(self) -> float:
+        """The alpha, for `loracore targets` and metadata."""

@@ -1,0 +1,128 @@
+"""A network: a set of adapters in front of a model's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from loracore.errors import DataError, did_you_mean
+from loracore.networks.adapter import Adapter
+from loracore.noise.rng import SampleRng
+from loracore.types import LoraTarget
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Entry:
+    """One target and the adapter that stands in front of it."""
+
+    target: LoraTarget
+    adapter: Adapter
+
+
+class Network:
+    """The adapters of a run, in the order of their targets."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = tuple(entries)
+        self.modules = nn.ModuleList(entry.adapter for entry in self.entries)
+
+    def attach(self) -> None:
+        """Put every adapter in front of its layers; the layers' own tensors are left alone."""
+        for entry in self.entries:
+            for index, layer in enumerate(entry.target.layers):
+                adapted = partial(_adapted, layer.forward, entry.adapter, index)
+                layer.forward = adapted  # type: ignore[method-assign]  # shadows the class's forward, until detach
+
+    def detach(self) -> None:
+        """Give the layers back as they were."""
+        for entry in self.entries:
+            for layer in entry.target.layers:
+                del layer.forward
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return self.modules.parameters()
+
+    def draw_masks(self, rng: SampleRng) -> None:
+        """Draw every adapter's random masks for one micro-batch."""
+        for entry in self.entries:
+            entry.adapter.draw_masks(rng)
+
+    def clear_masks(self) -> None:
+        """Adapt every sample in full, as after training."""
+        for entry in self.entries:
+            entry.adapter.clear_masks()
+
+    def limit_norms(self, largest: float) -> None:
+        """Scale down every adapter whose weight change has a larger norm (Frobenius)."""
+        for entry in self.entries:
+            entry.adapter.limit_norm(largest)
+
+    def file_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return copies of all tensors on the CPU under their names in the file."""
+        return {
+            f"{entry.target.key}.{name}": tensor.detach().to("cpu", dtype, copy=True).contiguous()
+            for entry in self.entries
+            for name, tensor in entry.adapter.file_tensors().items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], source: str) -> int:
+        """Take over a file's tensors and return how many adapters found theirs.
+
+        Raises DataError when the file holds keys of no adapter here, or none at all; adapters that the file does not
+        know keep what they have.
+        """
+        by_key = split_by_key(tensors)
+        unknown = sorted(set(by_key) - {entry.target.key for entry in self.entries})
+        if unknown or not by_key:
+            raise _stranger(unknown, [entry.target.key for entry in self.entries], source)
+        found = [entry for entry in self.entries if entry.target.key in by_key]
+        for entry in found:
+            entry.adapter.load_file_tensors(by_key[entry.target.key])
+        return len(found)
+
+
+def split_by_key(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return a file's tensors by target: ``{"lora_unet_…": {"lora_down.weight": …, "alpha": …}}``."""
+    by_key: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        key, _, rest = name.partition(".")
+        by_key.setdefault(key, {})[rest] = tensor
+    return by_key
+
+
+def build_network(
+    targets: Sequence[LoraTarget],
+    build_adapter: Callable[[LoraTarget, Mapping[str, Tensor] | None], Adapter | None],
+    weights: Mapping[str, Tensor] | None = None,
+) -> Network:
+    """Return the network whose adapters ``build_adapter`` makes; None from it leaves a target alone.
+
+    With ``weights`` (``dim_from_weights``) only the targets that the file knows get an adapter, with the file's ranks.
+    """
+    by_key = None if weights is None else split_by_key(weights)
+    entries = []
+    for target in targets:
+        if by_key is not None and target.key not in by_key:
+            continue
+        adapter = build_adapter(target, None if by_key is None else by_key[target.key])
+        if adapter is not None:
+            entries.append(Entry(target, adapter))
+    return Network(entries)
+
+
+def _adapted(base: Callable[[Tensor], Tensor], adapter: Adapter, index: int, inputs: Tensor) -> Tensor:
+    adapted: Tensor = adapter(index, inputs, base(inputs))
+    return adapted
+
+
+def _stranger(unknown: Sequence[str], known: Sequence[str], source: str) -> DataError:
+    if not unknown:
+        return DataError("the file holds no tensors", where=source)
+    message = f"{len(unknown)} modules of the file have no place in this run's network, for example '{unknown[0]}'"
+    hint = did_you_mean(unknown[0], known)
+    fix = f"{hint} " if hint else ""
+    return DataError(message, where=source, fix=f"{fix}use the options it was trained with, or --dim_from_weights")

@@ -1,0 +1,1 @@
+"""Give plugin authors what they need to test and demonstrate a plugin."""

@@ -1,0 +1,1 @@
+"""A run: assembled, stepped through, measured and saved."""

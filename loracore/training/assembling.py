@@ -1,0 +1,194 @@
+"""From options and plugins to the run: phases, network, optimizer, length, header."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pluggy
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from loracore.config.config import Config
+from loracore.config.datasets import DatasetSpec
+from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
+from loracore.data.index import Index
+from loracore.data.loader import Loader
+from loracore.data.sampler import batches_per_epoch
+from loracore.data.summary import dataset_metadata
+from loracore.errors import DataError, LoracoreError
+from loracore.memory.checkpointing import checkpoint_blocks
+from loracore.networks.adapter import Adapter
+from loracore.networks.network import Network, build_network
+from loracore.networks.rates import parameter_groups, trains
+from loracore.noise.rng import derive_seed
+from loracore.training.gradients import Gradients
+from loracore.training.history import History
+from loracore.training.length import run_length
+from loracore.training.loss_scale import LossScale
+from loracore.training.metadata import BaseModelHashes, run_metadata
+from loracore.training.optimizers import build_optimizer, describe, parse_arguments
+from loracore.training.outputs import ResultFiles
+from loracore.training.phases import Loading, encode_captions, encode_pictures
+from loracore.training.processes import Processes, weight_dtype
+from loracore.training.progress import Progress
+from loracore.training.run import Run
+from loracore.training.schedules import Schedule, schedule_factor, warmup_steps
+from loracore.training.step import Forward
+from loracore.types import LoraTarget, Models, Part
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan:
+    """What is known before anything is loaded."""
+
+    config: Config
+    hook: pluggy.HookRelay
+    processes: Processes
+    seed: int
+    datasets: Sequence[DatasetSpec]
+    index: Index
+    files: ResultFiles
+    notes: Sequence[str]
+
+    @property
+    def loading(self) -> Loading:
+        dtype = weight_dtype(self.config[ModelOptions].mixed_precision, self.processes.device)
+        return Loading(self.hook, self.processes.device, dtype, self.config)
+
+
+def choose_seed(config: Config, processes: Processes) -> int:
+    """Return the run's seed: the option, or one drawn here and the same in every process."""
+    seed = config[TrainingOptions].seed
+    return processes.agree(random.SystemRandom().randrange(2**31)) if seed is None else seed
+
+
+def assemble_run(plan: Plan) -> Run:
+    """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
+    config, device = plan.config, plan.processes.device
+    base_model = BaseModelHashes(config[ModelOptions].pretrained_model_name_or_path or "")
+    loader = _loader(plan)
+    models = plan.loading.models(*_parts_of_steps(config))
+    network = _network(plan, models)
+    training = config[TrainingOptions]
+    groups = parameter_groups(network, config)
+    optimizer = build_optimizer(groups, training)
+    sizes = [dataset.batch_size for dataset in plan.datasets]
+    length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), training)
+    warmup = warmup_steps(training.lr_warmup_steps, length.steps)
+    factor = schedule_factor(training.lr_scheduler, warmup, length.steps)
+    scale = LossScale(device) if config[ModelOptions].mixed_precision == "fp16" else None
+    parameters = [parameter for group in groups for parameter in group.parameters]
+    named = describe(optimizer, parse_arguments(training.optimizer_args, "optimizer_args"))
+    return Run(
+        config=config,
+        hook=plan.hook,
+        processes=plan.processes,
+        seed=plan.seed,
+        length=length,
+        batch_sizes=sizes,
+        loader=loader,
+        forward=Forward(plan.hook, models, config, device, plan.seed),
+        network=network,
+        optimizer=optimizer,
+        schedule=Schedule(optimizer, factor),
+        gradients=Gradients(parameters, plan.processes, training.max_grad_norm, scale),
+        history=History(length.steps_per_epoch),
+        progress=Progress(length.steps, shown=plan.processes.main),
+        files=plan.files,
+        metadata={
+            **dataset_metadata(plan.index, plan.datasets),
+            **run_metadata(config, length, plan.seed, named),
+            **plan.hook.file_metadata(models=models, config=config),
+        },
+        base_model=base_model,
+        resolution=plan.datasets[0].resolution,
+        started=time.time(),
+        notes=plan.notes,
+    )
+
+
+def read_network_weights(network: NetworkOptions) -> Mapping[str, Tensor] | None:
+    """Return the tensors of ``network_weights``; raises DataError for a file that cannot be read."""
+    if network.network_weights is None:
+        return None
+    path = Path(network.network_weights)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        message = f"network_weights cannot be read: {error}"
+        raise DataError(message, where=str(path), fix="give a whole .safetensors file of a LoRA") from error
+
+
+def adapters_for(
+    hook: pluggy.HookRelay,
+    targets: Sequence[LoraTarget],
+    config: Config,
+    seed: int,
+    weights: Mapping[str, Tensor] | None,
+) -> Network:
+    """Return the network over these targets; each adapter starts from (seed, key), whatever stands beside it."""
+
+    def build(target: LoraTarget, own: Mapping[str, Tensor] | None) -> Adapter | None:
+        torch.manual_seed(derive_seed(seed, "init", target.key))
+        adapter: Adapter | None = hook.build_adapter(target=target, weights=own, config=config)
+        return adapter
+
+    chosen = [target for target in targets if trains(target.part, config)]
+    return build_network(chosen, build, weights if config[NetworkOptions].dim_from_weights else None)
+
+
+def _loader(plan: Plan) -> Loader:
+    """Return the loader, its caches filled as far as the options allow."""
+    show, config = plan.processes.main, plan.config
+    text = None
+    if not trains_text(config):
+        captions = (picture.caption for picture in plan.index.pictures)
+        text = encode_captions(plan.loading, captions, show=show)
+    cached = config[DataOptions].cache_latents
+    latents = encode_pictures(plan.loading, plan.index, show=show) if cached else None
+    return Loader(plan.index, latents, text)
+
+
+def trains_text(config: Config) -> bool:
+    """Tell whether text encoders train, so that captions are encoded in every step."""
+    return not config[NetworkOptions].network_train_unet_only
+
+
+def trained_kinds(config: Config) -> tuple[Part, ...]:
+    """Return the parts whose layers may get adapters."""
+    denoiser: tuple[Part, ...] = () if config[NetworkOptions].network_train_text_encoder_only else ("denoiser",)
+    return (*denoiser, "text") if trains_text(config) else denoiser
+
+
+def _parts_of_steps(config: Config) -> tuple[Part, ...]:
+    """Return the parts that steps need."""
+    text: tuple[Part, ...] = ("text",) if trains_text(config) else ()
+    vae: tuple[Part, ...] = () if config[DataOptions].cache_latents else ("vae",)
+    return ("denoiser", *text, *vae)
+
+
+def _network(plan: Plan, models: Models) -> Network:
+    """Return the network in front of the models' layers, with its starting weights."""
+    config, options = plan.config, plan.config[NetworkOptions]
+    weights = read_network_weights(options)
+    targets = plan.hook.lora_targets(models=models, config=config)
+    network = adapters_for(plan.hook, targets, config, plan.seed, weights)
+    if not network.entries:
+        message = "the network has no place in this model"
+        raise LoracoreError(message, where="--network_module", fix="look at `loracore targets`")
+    if weights is not None:
+        network.load(weights, options.network_weights or "")
+    network.modules.to(plan.processes.device)
+    network.modules.train()
+    if config[ModelOptions].gradient_checkpointing:
+        for blocks in models.blocks.values():
+            checkpoint_blocks(blocks)
+    network.attach()
+    return network
+

@@ -1,0 +1,36 @@
+"""Dynamic loss scaling for fp16: small gradients survive, overflows are skipped; the host never waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+FIRST = 65536.0
+GOOD_STEPS = 2000  # good steps before the scale doubles
+
+
+class LossScale:
+    """The factor on the loss, on the device (Micikevicius et al. 2018, arXiv 1710.03740, section 3.2)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._scale = torch.tensor(FIRST, device=device)
+        self._good = torch.zeros((), device=device)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """Return the loss times the scale."""
+        return loss * self._scale
+
+    def unscale(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Divide all gradients by the scale, in place."""
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.div_(self._scale)
+
+    def update(self, bad: Tensor) -> None:
+        """Halve the scale after a bad step, double it after enough good ones in a row."""
+        self._good = (self._good + 1) * (1 - bad)
+        full = self._good >= GOOD_STEPS
+        self._scale = torch.where(bad.bool(), self._scale / 2, torch.where(full, self._scale * 2, self._scale))
+        self._good = torch.where(full, torch.zeros_like(self._good), self._good)

@@ -1,0 +1,148 @@
+"""What stands in a saved file's header: the field's ss_*, sshs_* and modelspec.* keys, every value as text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor
+
+from loracore.config.config import Config
+from loracore.config.options import (
+    DataOptions,
+    ModelOptions,
+    NetworkOptions,
+    PluginOptions,
+    SavingOptions,
+    TrainingOptions,
+)
+from loracore.training.length import Length
+
+LEGACY_OFFSET, LEGACY_SIZE = 0x100000, 0x10000  # where the WebUI's first model hash reads
+#: What ``no_metadata`` leaves in place: what a loader may need.
+ESSENTIAL = (
+    "ss_v2",
+    "ss_base_model_version",
+    "ss_network_module",
+    "ss_network_dim",
+    "ss_network_alpha",
+    "ss_network_args",
+)
+
+
+def run_metadata(config: Config, length: Length, seed: int, optimizer: str) -> dict[str, str]:
+    """Return the keys that stay the same for every file of a run."""
+    training, network, model = config[TrainingOptions], config[NetworkOptions], config[ModelOptions]
+    values = {
+        "ss_output_name": config[SavingOptions].output_name,
+        "ss_learning_rate": training.learning_rate,
+        "ss_unet_lr": training.unet_lr,
+        "ss_text_encoder_lr": _rates(training.text_encoder_lr),
+        "ss_num_batches_per_epoch": length.batches_per_epoch,
+        "ss_num_epochs": length.epochs,
+        "ss_max_train_steps": length.steps,
+        "ss_gradient_checkpointing": model.gradient_checkpointing,
+        "ss_gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "ss_lr_scheduler": training.lr_scheduler,
+        "ss_lr_warmup_steps": training.lr_warmup_steps,
+        "ss_network_module": _field_name(config[PluginOptions].network_module),
+        "ss_network_dim": None if network.dim_from_weights else network.network_dim,
+        "ss_network_alpha": network.network_alpha,
+        "ss_network_dropout": network.network_dropout or None,
+        "ss_mixed_precision": model.mixed_precision,
+        "ss_cache_latents": config[DataOptions].cache_latents,
+        "ss_seed": seed,
+        "ss_scale_weight_norms": network.scale_weight_norms,
+        "ss_max_grad_norm": training.max_grad_norm,
+        "ss_optimizer": optimizer,
+        "ss_training_comment": network.training_comment,
+        "ss_sd_scripts_commit_hash": f"(loracore {version('loracore')})",
+    }
+    found = {name: str(value) for name, value in values.items()}
+    if network.network_args:
+        pairs = (item.partition("=") for item in network.network_args)
+        found["ss_network_args"] = json.dumps({key.strip(): value.strip() for key, _, value in pairs})
+    return found
+
+
+def moment_metadata(
+    config: Config, steps: int, epoch: int, started: float, resolution: tuple[int, int]
+) -> dict[str, str]:
+    """Return the keys of one save: when it was, how far, and the model specification (modelspec 1.0.1)."""
+    training, name = config[TrainingOptions], config[SavingOptions].output_name
+    now = datetime.now(timezone.utc).astimezone().replace(microsecond=0, tzinfo=None)
+    found = {
+        "ss_steps": str(steps),
+        "ss_epoch": str(epoch),
+        "ss_training_started_at": str(started),
+        "ss_training_finished_at": str(time.time()),
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.title": name or f"LoRA@{started}",
+        "modelspec.date": now.isoformat(),
+        "modelspec.resolution": f"{resolution[0]}x{resolution[1]}",
+        "modelspec.implementation_version": f"loracore/{version('loracore')}",
+    }
+    if config.given("min_timestep") or config.given("max_timestep"):
+        found["modelspec.timestep_range"] = f"{training.min_timestep},{training.max_timestep}"
+    return found
+
+
+def without_details(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``no_metadata`` leaves: the model specification and what a loader may need."""
+    return {name: value for name, value in metadata.items() if name in ESSENTIAL or not name.startswith("ss_")}
+
+
+def file_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return ``sshs_model_hash`` and ``sshs_legacy_hash`` of a file's content with its ss_* keys alone."""
+    content = save(dict(tensors), {name: value for name, value in metadata.items() if name.startswith("ss_")})
+    header = int.from_bytes(content[:8], "little")
+    legacy = content[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_SIZE]
+    return {
+        "sshs_model_hash": hashlib.sha256(memoryview(content)[8 + header :]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(legacy).hexdigest()[:8],
+    }
+
+
+class BaseModelHashes:
+    """The base model's name and hashes, computed in the background while the run is assembled."""
+
+    def __init__(self, model: str) -> None:
+        path = Path(model)
+        self._name = path.name if path.exists() else model
+        self._found: Future[dict[str, str]] | None = None
+        if path.is_file():
+            pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
+            self._found = pool.submit(_model_hashes, path)
+            pool.shutdown(wait=False)
+
+    def metadata(self) -> dict[str, str]:
+        """Return ss_sd_model_name and, for a single file, both hashes; waits until they are known."""
+        hashes = {} if self._found is None else self._found.result()
+        return {"ss_sd_model_name": self._name, **hashes}
+
+
+def _model_hashes(path: Path) -> dict[str, str]:
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(LEGACY_OFFSET)
+        legacy = hashlib.sha256(file.read(LEGACY_SIZE)).hexdigest()[:8]
+        file.seek(0)
+        while chunk := file.read(1 << 20):
+            whole.update(chunk)
+    return {"ss_sd_model_hash": legacy, "ss_new_sd_model_hash": whole.hexdigest()}
+
+
+def _rates(rates: tuple[float, ...]) -> float | list[float] | None:
+    return rates[0] if len(rates) == 1 else list(rates) or None
+
+
+def _field_name(name: str) -> str:
+    """Return the network's name as the field's files spell it: readers look for ``networks.lora``."""
+    return name if "." in name else f"networks.{name}"

@@ -1,0 +1,91 @@
+"""The folder of a run's results: what the files are called, who may write, what must not be replaced."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from loracore.config.options import SavingOptions
+from loracore.errors import ConfigError, LoracoreError, Problem
+
+LOCK_NAME = ".loracore.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """The names of a run's results, as the field writes them."""
+
+    folder: Path
+    name: str | None
+    extension: str
+
+    @property
+    def final(self) -> Path:
+        return self.folder / f"{self.name or 'last'}.{self.extension}"
+
+    def epoch(self, epoch: int) -> Path:
+        """Return the file of an epoch (1-based)."""
+        return self.folder / f"{self.name or 'epoch'}-{epoch:06d}.{self.extension}"
+
+    def step(self, step: int) -> Path:
+        """Return the file of a step (1-based)."""
+        return self.folder / f"{self.name or 'at'}-step{step:08d}.{self.extension}"
+
+    def existing(self) -> list[Path]:
+        """Return the results of this name that are there already, of whatever run."""
+        patterns = (f"{self.name or 'epoch'}-[0-9]*", f"{self.name or 'at'}-step[0-9]*")
+        found = [path for pattern in patterns for path in self.folder.glob(f"{pattern}.{self.extension}")]
+        return sorted({*found, *([self.final] if self.final.exists() else [])})
+
+
+def result_files(saving: SavingOptions) -> ResultFiles:
+    """Return the names that the options ask for; raises ConfigError without an output folder."""
+    if saving.output_dir is None:
+        message = "there is no folder for the results"
+        raise ConfigError(message, where="--output_dir", fix="give --output_dir FOLDER")
+    return ResultFiles(Path(saving.output_dir), saving.output_name, saving.save_model_as)
+
+
+@contextmanager
+def guarded(files: ResultFiles, *, overwrite: bool) -> Iterator[None]:
+    """Hold the output folder for one run.
+
+    Raises LoracoreError when it cannot be written to, when another run holds it, or when results of this name exist
+    and ``overwrite`` is off.
+    """
+    _check_writable(files.folder)
+    lock = FileLock(files.folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        message, fix = "another run writes into this folder", "wait for it, or give another --output_dir"
+        raise LoracoreError(message, where=str(files.folder), fix=fix) from error
+    try:
+        if not overwrite:
+            _check_free(files)
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        message = f"the output folder cannot be written to: {error.strerror or error}"
+        raise LoracoreError(message, where=str(folder), fix="give another --output_dir") from error
+
+
+def _check_free(files: ResultFiles) -> None:
+    fix = "give --overwrite to replace it, or another --output_name"
+    found = files.existing()
+    if found:
+        raise LoracoreError.of(Problem("this result exists already", str(path), fix) for path in found)

@@ -1,0 +1,57 @@
+"""The processes of a run and their device, through accelerate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import PartialState
+from torch import distributed
+
+from loracore.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process's place among the processes of a run."""
+
+    device: torch.device
+    index: int
+    count: int
+
+    @property
+    def main(self) -> bool:
+        """Tell whether this process writes files and prints."""
+        return self.index == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the tensor summed over all processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.count > 1:
+            PartialState().wait_for_everyone()
+
+    def agree(self, number: int) -> int:
+        """Return the main process's number in every process."""
+        if self.count == 1:
+            return number
+        shared = torch.tensor([number if self.main else 0], device=self.device)
+        return int(self.sum(shared).item())
+
+
+def join_processes() -> Processes:
+    """Return this process's place; a launcher (`accelerate launch`, torchrun) says how many there are."""
+    state = PartialState()
+    return Processes(state.device, state.process_index, state.num_processes)
+
+
+def weight_dtype(mixed_precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of frozen weights and arithmetic; raises ConfigError for bf16 on a card that has none."""
+    if mixed_precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        message = f"{torch.cuda.get_device_name(device)} has no bf16 arithmetic"
+        raise ConfigError(message, where="--mixed_precision", fix='set mixed_precision = "fp16"')
+    return {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[mixed_precision]

@@ -1,0 +1,62 @@
+"""An assembled run: what the loop steps through and what plugins are told about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pluggy
+from torch.optim import Optimizer
+
+from loracore.config.config import Config
+from loracore.config.options import SavingOptions
+from loracore.data.loader import Loader
+from loracore.networks.network import Network
+from loracore.training.checkpoints import save_dtype, write_network
+from loracore.training.gradients import Gradients
+from loracore.training.history import History
+from loracore.training.length import Length
+from loracore.training.metadata import BaseModelHashes, moment_metadata, without_details
+from loracore.training.outputs import ResultFiles
+from loracore.training.processes import Processes
+from loracore.training.progress import Progress
+from loracore.training.schedules import Schedule
+from loracore.training.step import Forward
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Run:
+    """Everything of one run, built once; only the network, the optimizer and the history change."""
+
+    config: Config
+    hook: pluggy.HookRelay
+    processes: Processes
+    seed: int
+    length: Length
+    batch_sizes: Sequence[int]  # of each data set, on each device
+    loader: Loader
+    forward: Forward
+    network: Network
+    optimizer: Optimizer
+    schedule: Schedule
+    gradients: Gradients
+    history: History
+    progress: Progress
+    files: ResultFiles
+    metadata: Mapping[str, str]  # the same for every file of the run
+    base_model: BaseModelHashes
+    resolution: tuple[int, int]
+    started: float  # seconds since the epoch
+    notes: Sequence[str]  # one line each for the header
+
+    def save(self, step: int, epoch: int, name: Path) -> None:
+        """Write the network as it is after ``step``; nothing is written before every step up to it is known."""
+        self.history.settle()
+        if not self.processes.main:
+            return
+        saving = self.config[SavingOptions]
+        moment = moment_metadata(self.config, step, epoch, self.started, self.resolution)
+        metadata = {**moment, **self.base_model.metadata(), **self.metadata}
+        tensors = self.network.file_tensors(save_dtype(saving.save_precision))
+        write_network(name, tensors, without_details(metadata) if saving.no_metadata else metadata)

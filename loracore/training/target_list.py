@@ -1,0 +1,54 @@
+"""Every module that a run would train, computed on the meta device: no weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pluggy
+import torch
+
+from loracore.config.config import Config
+from loracore.config.options import NetworkOptions
+from loracore.networks.network import Entry
+from loracore.networks.rates import learning_rate
+from loracore.training.assembling import adapters_for, read_network_weights, trained_kinds
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """One module of the network, as a file would hold it."""
+
+    key: str
+    layers: tuple[str, ...]
+    part: str
+    block: str | None
+    rank: int
+    alpha: float
+    lr: float
+    tensors: dict[str, list[int]]
+
+
+def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[TargetRow]:
+    """Return the modules of the run that these options describe, in the order of the file."""
+    hook = plugins.hook
+    parts = frozenset(trained_kinds(config))
+    models = hook.load_models(parts=parts, device=torch.device("meta"), dtype=torch.float32, config=config)
+    targets = hook.lora_targets(models=models, config=config)
+    weights = read_network_weights(config[NetworkOptions])
+    network = adapters_for(hook, targets, config, 0, weights)
+    return [_row(entry, config) for entry in network.entries]
+
+
+def _row(entry: Entry, config: Config) -> TargetRow:
+    target, adapter = entry.target, entry.adapter
+    return TargetRow(
+        key=target.key,
+        layers=target.paths,
+        part=target.part,
+        block=target.block,
+        rank=adapter.rank,
+        alpha=adapter.alpha_value,
+        lr=learning_rate(target, config),
+        tensors={name: list(tensor.shape) for name, tensor in adapter.file_tensors().items()},
+    )

@@ -1,0 +1,37 @@
+"""The whole way of `loracore train`: data, output folder, phases, loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pluggy
+
+from loracore.config.config import Config
+from loracore.config.datasets import DatasetSpec
+from loracore.config.options import SavingOptions
+from loracore.data.index import scan
+from loracore.training.assembling import Plan, assemble_run, choose_seed
+from loracore.training.loop import train_loop
+from loracore.training.outputs import guarded, result_files
+from loracore.training.processes import join_processes
+
+
+def train(
+    config: Config, plugins: pluggy.PluginManager, datasets: Sequence[DatasetSpec], notes: Sequence[str] = ()
+) -> Path:
+    """Train as the options say and return the path of the final file.
+
+    Raises LoracoreError for data, models and folders that cannot be used, before anything is loaded wherever the
+    fault can be seen by then.
+    """
+    processes = join_processes()
+    files = result_files(config[SavingOptions])
+    index = scan(datasets)
+    seed = choose_seed(config, processes)
+    with guarded(files, overwrite=config[SavingOptions].overwrite):
+        run = assemble_run(
+            Plan(config, plugins.hook, processes, seed, datasets, index, files, [*notes, *index.warnings])
+        )
+        train_loop(run)
+    return files.final

@@ -1,0 +1,185 @@
+"""The stages of a training step as frozen types: Examples → Batch → NoisyBatch → Prediction.
+
+Letters in shapes: B samples, C latent channels, h,w latent height and width, H,W picture height and width, T tokens.
+This module imports nothing of ours, and torch only for type checkers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+#: What the core asks an architecture to load; a run holds only the parts that its phase needs.
+Part = Literal["text", "vae", "denoiser"]
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How one picture was brought to its training size; every size is (width, height) in pixels."""
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+    crop: tuple[int, int]  # left, top of the cut inside `resized`
+    size: tuple[int, int]  # the bucket: what is trained
+    flipped: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Latents:
+    """The VAE's answer for some pictures, already scaled for the denoiser: a distribution, not a draw."""
+
+    mean: Tensor  # B,C,h,w
+    log_variance: Tensor  # B,C,h,w
+
+    def to(self, device: torch.device | str) -> Latents:
+        return Latents(self.mean.to(device), self.log_variance.to(device))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TextConditioning:
+    """What the text encoders say of some captions: tensors named by the architecture, each with B in front."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def to(self, device: torch.device | str) -> TextConditioning:
+        return TextConditioning({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    def rows(self, start: int, stop: int) -> TextConditioning:
+        """Return the samples ``start`` to ``stop``."""
+        return TextConditioning({name: tensor[start:stop] for name, tensor in self.tensors.items()})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Examples:
+    """One micro-batch as the loader hands it over; every picture has the same size."""
+
+    ids: tuple[str, ...]  # one name a sample, stable between runs (the picture's path)
+    epoch: int  # 0-based
+    positions: tuple[int, ...]  # place of each sample in the epoch's global order; randomness is drawn from it
+    captions: tuple[str, ...]
+    framings: tuple[Framing, ...]
+    loss_weights: tuple[float, ...]
+    images: Tensor | None = None  # B,3,H,W in [-1, 1]; None when latents come from the cache
+    latents: Latents | None = None  # from the cache
+    conditioning: TextConditioning | None = None  # from the cache; None while a text encoder trains
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """A micro-batch ready for noise: latents drawn, captions encoded."""
+
+    ids: tuple[str, ...]
+    captions: tuple[str, ...]
+    framings: tuple[Framing, ...]
+    latents: Tensor  # B,C,h,w, scaled, float32
+    conditioning: TextConditioning
+    loss_weights: Tensor  # B
+
+    def to(self, device: torch.device | str) -> Batch:
+        return replace(
+            self,
+            latents=self.latents.to(device),
+            conditioning=self.conditioning.to(device),
+            loss_weights=self.loss_weights.to(device),
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NoisyBatch:
+    """A batch with noise on it, as the denoiser sees it."""
+
+    batch: Batch
+    noise: Tensor  # B,C,h,w
+    noisy_latents: Tensor  # B,C,h,w
+    timesteps: Tensor  # B, on the architecture's own scale
+    sigma: Tensor  # B, noise level: noise's share against the picture, for logging and weighting
+
+    def to(self, device: torch.device | str) -> NoisyBatch:
+        return NoisyBatch(
+            self.batch.to(device),
+            self.noise.to(device),
+            self.noisy_latents.to(device),
+            self.timesteps.to(device),
+            self.sigma.to(device),
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prediction:
+    """What the denoiser said and what it should have said; the loss compares the two in float32."""
+
+    output: Tensor  # B,C,h,w
+    target: Tensor  # B,C,h,w
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Models:
+    """The loaded parts of a base model; a part that was not asked for is absent.
+
+    ``text`` is keyed by the part's name in LoRA files ("te1", "te2", …), in that order. ``blocks`` lists the blocks of
+    a part ("unet", "te1", …) in execution order, so that checkpointing, swapping and compiling them is the core's
+    work, once for every architecture. ``extras`` holds what has no weights: tokenizers, schedulers.
+    """
+
+    text: Mapping[str, nn.Module] = field(default_factory=dict)
+    vae: nn.Module | None = None
+    denoiser: nn.Module | None = None
+    blocks: Mapping[str, Sequence[nn.Module]] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return every loaded module by part: "te1", …, "vae", "unet"."""
+        found = dict(self.text)
+        if self.vae is not None:
+            found["vae"] = self.vae
+        if self.denoiser is not None:
+            found["unet"] = self.denoiser
+        return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LoraTarget:
+    """One place where a network may put an adapter: which layers, and what they are called in the file.
+
+    Several ``layers`` share one adapter (projections that the file keeps fused): their outputs, in this order, are the
+    rows of the fused layer. ``rank``, ``alpha`` and ``lr`` are the architecture's own choice for this place; None
+    leaves them to the network and the run.
+    """
+
+    key: str  # in the file, without the tensor's name: "lora_unet_input_blocks_4_1_proj_in"
+    layers: tuple[nn.Linear | nn.Conv2d, ...]  # on any device
+    paths: tuple[str, ...]  # the layers' names in their model, for people to read
+    part: str  # "unet", "te1", "te2", …
+    block: str | None = None
+    rank: int | None = None
+    alpha: float | None = None
+    lr: float | None = None
+    needs_conv: bool = False  # stands among convolutions: taken only by a network that adapts convolutions
+    expected_unused: bool = False  # its output is never used, so that it never gets a gradient
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DemoKit:
+    """Everything that `loracore demo` needs: a tiny model, pictures, options, prompts, and what to measure."""
+
+    options: Mapping[str, Any]  # as in a configuration file
+    pictures: tuple[Path, ...]  # training pictures of the concept, for the contact sheet
+    prompts: tuple[str, ...]  # ask for the concept
+    ordinary_prompts: tuple[str, ...]  # ask for things that the base model knows
+    size: tuple[int, int]  # of samples
+    columns: int  # of the contact sheet: how many samples of each kind are shown
+    #: {"concept": pictures, "ordinary": pictures} → what they are worth, by name
+    measure: Callable[[Mapping[str, Sequence[Image]]], Mapping[str, float]]

@@ -1,0 +1,53 @@
+"""What this project runs on itself: `nox` alone does what CI does."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+
+PACKAGES = (".", "plugins/sdxl", "plugins/networks")
+#: Without these, a test may reach for the network, or fight with its neighbours for the machine's cores.
+QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Install the packages and pass the tests; arguments go to pytest."""
+    install(session, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "build")
+    session.run("pytest", *session.posargs, env=QUIET)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train a LoRA on an embedded tiny model, and show pictures before and after."""
+    install(session)
+    session.run("loracore", "demo", *session.posargs, env=QUIET)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and dead code with ruff."""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy --strict."""
+    install(session, "mypy", "pytest", "hypothesis", "nox")
+    session.run("mypy", "loracore", "plugins", "tests", "noxfile.py")
+
+
+@nox.session
+def tests_lowest(session: nox.Session) -> None:
+    """Pass the tests with the lowest versions that the bounds admit, torch excepted (see constraints-lowest.txt)."""
+    session.install("-c", "constraints-lowest.txt", *PACKAGES, "pytest", "pytest-timeout", "hypothesis", "jsonschema")
+    session.run("pytest", *session.posargs, env=QUIET)
+
+
+def install(session: nox.Session, *tools: str) -> None:
+    """Install this project's packages and some tools, in the versions of constraints.txt."""
+    session.install("-c", "constraints.txt", *PACKAGES, *tools)

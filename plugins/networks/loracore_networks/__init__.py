@@ -1,0 +1,1 @@
+"""Networks for loracore, one small package each."""

@@ -1,0 +1,100 @@
+"""Stable Diffusion XL: this plugin's table of contents; each hook's work stands in the file that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from loracore import hookimpl
+from loracore.diffusion.options import ClipTextOptions, DdpmOptions
+from loracore_sdxl.options import SdxlOptions, findings
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from loracore import Config, Finding, Latents, LoraTarget, Models, NoisyBatch, Part, Prediction, TextConditioning
+    from loracore.types import Batch
+
+LORACORE_API = 1
+
+
+@hookimpl
+def options() -> tuple[type, ...]:
+    return (SdxlOptions, DdpmOptions, ClipTextOptions)
+
+
+@hookimpl
+def check_options(config: Config) -> Sequence[Finding]:
+    return tuple(findings(config))
+
+
+@hookimpl
+def load_models(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
+    from loracore_sdxl import models
+
+    return models.load(parts, device, dtype, config)
+
+
+@hookimpl
+def encode_text(models: Models, captions: Sequence[str], config: Config) -> TextConditioning:
+    from loracore_sdxl import text
+
+    return text.encode(models, captions, config)
+
+
+@hookimpl
+def encode_images(models: Models, images: Tensor) -> Latents:
+    from loracore_sdxl import pictures
+
+    return pictures.encode(models, images)
+
+
+@hookimpl
+def lora_targets(models: Models, config: Config) -> Sequence[LoraTarget]:
+    from loracore_sdxl import targets
+
+    return targets.every(models, config)
+
+
+@hookimpl
+def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:
+    from loracore_sdxl import noise as noising
+
+    return noising.noisy(batch, noise, timesteps, config)
+
+
+@hookimpl
+def predict_noise(models: Models, batch: NoisyBatch, config: Config) -> Prediction:
+    from loracore_sdxl import noise
+
+    return noise.predict(models, batch, config)
+
+
+@hookimpl
+def loss_weighting(batch: NoisyBatch, config: Config) -> Tensor:
+    from loracore_sdxl import noise
+
+    return noise.loss_factors(batch, config)
+
+
+@hookimpl
+def generate_images(
+    models: Models,
+    conditioning: TextConditioning,
+    negative: TextConditioning,
+    size: tuple[int, int],
+    rng: torch.Generator,
+    config: Config,
+) -> Sequence[Image]:
+    from loracore_sdxl import pictures
+
+    return pictures.generate(models, pictures.Guidance(conditioning, negative), size, rng, config)
+
+
+@hookimpl
+def file_metadata(config: Config) -> Mapping[str, str]:
+    from loracore_sdxl import metadata
+
+    return metadata.of(config)

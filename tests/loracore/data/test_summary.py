@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loracore.config.datasets import DatasetSpec
+from loracore.data.index import Index, scan
+from loracore.data.summary import BucketRow, bucket_table, dataset_metadata
+
+if TYPE_CHECKING:
+    from tests.loracore.data.conftest import Dataset, Paint, Subset
+
+
+@pytest.fixture
+def two_folders(paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path) -> DatasetSpec:
+    for name, size, caption in (
+        ("dog/a.png", (512, 512), "Dog, snow"),
+        ("dog/b.png", (512, 512), "dog"),
+        ("cat/c.png", (768, 512), ""),
+    ):
+        paint(name, size).with_suffix(".txt").write_text(caption, "utf-8")
+    folders = subset(tmp_path / "dog", num_repeats=3, caption_prefix="photo,"), subset(tmp_path / "cat")
+    return dataset(*folders, resolution=(512, 512), enable_bucket=True)
+
+
+@pytest.fixture
+def index(two_folders: DatasetSpec) -> Index:
+    return scan([two_folders])
+
+
+def test_the_bucket_table_counts_pictures_and_samples(index: Index) -> None:
+    assert bucket_table(index) == (BucketRow(0, (512, 512), 2, 6), BucketRow(0, (640, 384), 1, 1))
+
+
+def test_pictures_are_counted_with_their_repeats(index: Index, two_folders: DatasetSpec) -> None:
+    assert dataset_metadata(index, [two_folders])["ss_num_train_images"] == "7"
+
+
+def test_bucket_info_has_the_mean_error(index: Index, two_folders: DatasetSpec) -> None:
+    assert json.loads(dataset_metadata(index, [two_folders])["ss_bucket_info"]) == {
+        "buckets": {"0": {"resolution": [512, 512], "count": 6}, "1": {"resolution": [640, 384], "count": 1}},
+        "mean_img_ar_error": pytest.approx((640 / 384 - 768 / 512) / 3),
+    }
+
+
+def test_tags_are_those_of_the_files_by_folder(index: Index, two_folders: DatasetSpec) -> None:
+    tags = json.loads(dataset_metadata(index, [two_folders])["ss_tag_frequency"])
+    assert tags == {"dog": {"dog": 2, "snow": 1}, "cat": {}}
+
+
+def test_folders_of_one_name_are_told_apart(index: Index, two_folders: DatasetSpec) -> None:
+    dirs = json.loads(dataset_metadata(index, [two_folders, two_folders])["ss_dataset_dirs"])
+    assert list(dirs) == ["dog", "cat", "dog (2)", "cat (2)"]
+    assert dirs["dog"] == {"n_repeats": 3, "img_count": 2}
+
+
+def test_several_data_sets_have_no_single_size(index: Index, two_folders: DatasetSpec) -> None:
+    assert "ss_resolution" not in dataset_metadata(index, [two_folders, two_folders])
+    assert dataset_metadata(index, [two_folders])["ss_resolution"] == "(512, 512)"
+
+
+def test_every_value_is_text(index: Index, two_folders: DatasetSpec) -> None:
+    assert all(isinstance(value, str) for value in dataset_metadata(index, [two_folders]).values())
+
+
+def test_each_data_set_is_described(index: Index, two_folders: DatasetSpec) -> None:
+    (described,) = json.loads(dataset_metadata(index, [two_folders])["ss_datasets"])
+    assert described["resolution"] == [512, 512]
+    assert [(one["image_dir"], one["img_count"]) for one in described["subsets"]] == [("dog", 2), ("cat", 1)]
+
+
+def test_without_buckets_there_are_no_bounds(paint: Paint, subset: Subset, dataset: Dataset) -> None:
+    paint("a.png")
+    spec = dataset(subset())
+    found = dataset_metadata(scan([spec]), [spec])
+    assert (found["ss_bucket_info"], found["ss_min_bucket_reso"]) == ("null", "None")
