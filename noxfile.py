@@ -15,7 +15,7 @@ QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALL
 @nox.session
 def tests(session: nox.Session) -> None:
     """Install the packages and pass the tests; arguments go to pytest."""
-    install(session, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "build")
+    install(session, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools")
     session.run("pytest", *session.posargs, env=QUIET)
 
 
@@ -37,14 +37,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy --strict."""
-    install(session, "mypy", "pytest", "hypothesis", "nox")
+    install(session, "mypy", "pytest", "hypothesis", "nox", "types-jsonschema", "types-tqdm")
     session.run("mypy", "loracore", "plugins", "tests", "noxfile.py")
 
 
 @nox.session
 def tests_lowest(session: nox.Session) -> None:
     """Pass the tests with the lowest versions that the bounds admit, torch excepted (see constraints-lowest.txt)."""
-    session.install("-c", "constraints-lowest.txt", *PACKAGES, "pytest", "pytest-timeout", "hypothesis", "jsonschema")
+    session.install("-c", "constraints-lowest.txt", *PACKAGES, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools")
     session.run("pytest", *session.posargs, env=QUIET)
 
 

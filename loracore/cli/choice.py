@@ -83,4 +83,3 @@ def _owner(registered: str, choice: PluginOptions) -> str:
 
 def _nobody(_option: str) -> str:
     return ""
-

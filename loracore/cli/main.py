@@ -19,6 +19,8 @@ _INTERRUPTED = 130
 COMMANDS = MappingProxyType(
     {
         "train": "Train a network and save it.",
+        "targets": "Show every module that a run would train.",
+        "demo": "Train on an embedded tiny model and show before and after.",
         "options": "Show every option with type, default, owner and help.",
         "plugins": "Show the installed plugins.",
     }

@@ -1,4 +1,4 @@
-"""The check of one plugin, in a process of its own: does it import, without torch, and keep the contract?"""
+"""Check one plugin in a process of its own: it imports, without torch, and keeps the hook contract."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -28,7 +27,7 @@ def plugins(*, as_json: bool, check: bool) -> None:
     else:
         click.echo("\n".join(_lines(installed, faults)) or "no plugin is installed")
     if any(faults.values()):
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _as_object(plugin: InstalledPlugin, faults: dict[InstalledPlugin, str]) -> dict[str, object]:

@@ -60,11 +60,13 @@ def read_request(argv: Sequence[str], needs: Collection[str] = (), *, beneath: T
     """
     words, plugins, declared = _settled(argv, needs, beneath)
     checked = check(words.layers, declared, owner_elsewhere)
-    problems = [*words.problems, *checked.problems, *missing(checked.given, needs)]
+    lacking = missing(checked.given, needs)
+    problems = [*words.problems, *checked.problems, *lacking]
     notes: tuple[str, ...] = ()
     if checked.config is not None:
         found, notes = _findings(plugins, checked.config)
-        problems += found
+        told = {problem.where for problem in lacking if problem.where}
+        problems += [problem for problem in found if problem.where not in told]
     if checked.config is None or problems:
         raise ConfigError.of(problems)
     return Request(checked.config, plugins, words.document or beneath, notes, tuple(argv))

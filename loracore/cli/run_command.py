@@ -31,7 +31,7 @@ class RunCommand(click.Command):
         ctx.args = list(args)
         return ctx.args
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's own signature
+    def invoke(self, ctx: click.Context) -> Any:
         """Read the request and hand it to the command's body, its own switches beside it."""
         if _HELP_FLAGS & set(ctx.args):
             click.echo(run_help(f"{ctx.command_path}", self.help or "", self.switches, ctx.args))

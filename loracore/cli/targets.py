@@ -38,7 +38,8 @@ def targets(request: Request, *, json: bool) -> None:
 def _line(row: TargetRow) -> str:
     shapes = " ".join(f"{name}{list(shape)}" for name, shape in row.tensors.items() if shape)
     layers = ",".join(row.layers)
-    return f"{row.key}  {shapes}  rank {row.rank} alpha {row.alpha:g} lr {row.lr:g}  {row.part} {row.block or '-'}  {layers}"
+    numbers = f"rank {row.rank} alpha {row.alpha:g} lr {row.lr:g}"
+    return f"{row.key}  {shapes}  {numbers}  {row.part} {row.block or '-'}  {layers}"
 
 
 def _summary(rows: Sequence[TargetRow]) -> str:

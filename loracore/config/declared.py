@@ -85,7 +85,7 @@ def _table_options(owner: str, table: type) -> Iterator[Option | Problem]:
         yield Problem(f"field '{field.name}' of {table.__name__} ({owner}) {problem}")
 
 
-def _option(owner: str, table: type, field: Field[Any], annotation: Any) -> Option:  # noqa: ANN401  # a type of any kind
+def _option(owner: str, table: type, field: Field[Any], annotation: Any) -> Option:
     bare, *parts = get_args(annotation)
     info = next(part for part in parts if isinstance(part, FieldInfo))
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -110,7 +110,7 @@ def _option(owner: str, table: type, field: Field[Any], annotation: Any) -> Opti
     )
 
 
-def _members(annotation: Any) -> list[Any]:  # noqa: ANN401  # a type of any kind
+def _members(annotation: Any) -> list[Any]:
     """Return the members of a union, None left out; a plain type is its only member."""
     every = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
     return [member for member in every if member is not NoneType]

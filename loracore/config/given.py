@@ -42,7 +42,7 @@ def given_twice(given: Iterable[Given]) -> list[Problem]:
 
 
 def merged(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
-    """Return what counts of each option: later layers win over earlier ones, the first mention within a layer counts."""
+    """Return what counts of each option: later layers win, and within a layer the first mention."""
     winners: dict[str, Given] = {}
     for layer in layers:
         winners |= {each.name: each for each in reversed(layer)}

@@ -45,7 +45,7 @@ def _options(document: TomlFile) -> Iterator[Given | Problem]:
         yield from (_option(document, (key, inner), held) for inner, held in value.items())
 
 
-def _option(document: TomlFile, path: KeyPath, value: Any) -> Given | Problem:  # noqa: ANN401  # whatever TOML holds
+def _option(document: TomlFile, path: KeyPath, value: Any) -> Given | Problem:
     place = document.place(*path)
     items = value if isinstance(value, list) else []
     if isinstance(value, dict):

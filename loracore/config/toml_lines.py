@@ -26,7 +26,7 @@ _SCALAR = re.compile(r"[^,\]}\n#]*")
 
 
 def key_lines(text: str) -> Mapping[KeyPath, int]:
-    """Return the position in ``text`` (line ends as ``\\n``) at which every key path first stands.
+    """Return the position in ``text`` (its line ends single newlines) at which every key path first stands.
 
     The text must be valid TOML; tables that only a longer header implies stand where that header does.
     """

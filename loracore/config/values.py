@@ -14,7 +14,7 @@ _BOUND_NAMES = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "
 _SWITCH = {"true": True, "false": False}
 
 
-def converted(option: Option, value: Any) -> Any:  # noqa: ANN401  # raw values come in, checked ones come out
+def converted(option: Option, value: Any) -> Any:
     """Return a raw value as the command line would read it: "8" as 8, a single value of a list as a list of one.
 
     What cannot be read is returned as it is, for pydantic to refuse; raises ValueError for what pydantic would take but
@@ -26,20 +26,21 @@ def converted(option: Option, value: Any) -> Any:  # noqa: ANN401  # raw values 
     return _scalar(option, value)
 
 
-def _scalar(option: Option, value: Any) -> Any:  # noqa: ANN401  # see above
+def _scalar(option: Option, value: Any) -> Any:
     for choice in option.choices:
         if str(choice) == str(value) and not isinstance(value, bool):
             return choice
     if bool in option.kinds and isinstance(value, str):
         return _SWITCH.get(value.lower(), value)
-    if (isinstance(value, bool) and bool not in option.kinds) or (option.kinds == (bool,) and not isinstance(value, bool)):
+    is_truth = isinstance(value, bool)
+    if (is_truth and bool not in option.kinds) or (not is_truth and option.kinds == (bool,)):
         raise ValueError(value)
     if option.kinds == (str,) and isinstance(value, (int, float)):
         return str(value)
     return value
 
 
-def is_finite(value: Any) -> bool:  # noqa: ANN401  # any checked value
+def is_finite(value: Any) -> bool:
     """Tell whether no number in a checked value is infinite or not a number."""
     items = value if isinstance(value, tuple) else (value,)
     return all(math.isfinite(item) for item in items if isinstance(item, float))
@@ -60,7 +61,7 @@ def bound_text(bound: Bound) -> str:
     return f"{_BOUND_NAMES[bound[0]]} {bound[1]:g}"
 
 
-def shown(value: Any) -> str:  # noqa: ANN401  # whatever was given
+def shown(value: Any) -> str:
     """Return a raw value as a person wrote it, more or less."""
     if isinstance(value, bool):
         return str(value).lower()

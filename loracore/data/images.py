@@ -131,7 +131,8 @@ def _orientation(image: Image.Image) -> int:
     """
     if image.format == "PNG" and "exif" not in image.info:
         return 1
-    return int(image.getexif().get(_ORIENTATION, 1))
+    found = image.getexif().get(_ORIENTATION)
+    return found if isinstance(found, int) else 1
 
 
 def _upright_size(image: Image.Image) -> Size:

@@ -13,7 +13,15 @@ from loracore.config.options import DataOptions
 @hookimpl
 def check_options(config: Config) -> Sequence[Finding]:
     """Return the core's findings."""
-    return [*_parts(config), *_network(config), *_course(config), *_saving(config)]
+    return [*_data(config), *_parts(config), *_network(config), *_course(config), *_saving(config)]
+
+
+def _data(config: Config) -> Iterator[Finding]:
+    data = config[DataOptions]
+    if data.dataset_config is not None and data.train_data_dir is not None:
+        yield Finding("without effect", "train_data_dir", "train_data_dir: dataset_config says where the pictures are")
+    if data.bucket_reso_steps % 8:
+        yield Finding("wrong", "bucket_reso_steps", f"{data.bucket_reso_steps} is no multiple of 8")
 
 
 def _parts(config: Config) -> Iterator[Finding]:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
 
 if TYPE_CHECKING:
+    from loracore.data.index import Index
     from loracore.training.run import Run
+
+MOST_BUCKETS = 12  # lines of the header
 
 
 @hookimpl
@@ -44,6 +47,17 @@ def run_finished(run: Run) -> None:
         run.progress.say(f"{run.history.skipped} steps were skipped: their loss or gradient was not finite")
 
 
+def bucket_lines(index: Index) -> Iterator[str]:
+    """Give one line for each training size, the last few counted together."""
+    from loracore.data.summary import bucket_table
+
+    rows = bucket_table(index)
+    for row in rows[:MOST_BUCKETS]:
+        yield f"{row.size[0]:>5} × {row.size[1]:<5} {row.pictures} pictures, {row.samples} with repeats"
+    if len(rows) > MOST_BUCKETS:
+        yield f"and {len(rows) - MOST_BUCKETS} more sizes"
+
+
 def header(run: Run) -> Iterator[str]:
     """Give the header's lines."""
     config, length, index = run.config, run.length, run.loader.index
@@ -59,6 +73,8 @@ def header(run: Run) -> Iterator[str]:
         f"data         {len(index.pictures)} pictures, {repeated} with repeats, in {length.batches_per_epoch} batches "
         "an epoch"
     )
+    for line in bucket_lines(index):
+        yield f"             {line}"
     yield f"length       {length.steps} steps, {length.epochs} epochs of {length.steps_per_epoch}; seed {run.seed}"
     rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())
     yield f"optimizer    {config[TrainingOptions].optimizer_type}: {rates}; {config[TrainingOptions].lr_scheduler}"

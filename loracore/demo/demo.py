@@ -68,6 +68,7 @@ def run_demo(
     plugins.register(recorder, name="demo losses")
     network = train(config, plugins, datasets)
     plugins.unregister(recorder)
+    assert network is not None  # a demo is one process
     after = _samples(kit, loading, network)
     sheet, curve = folder / "demo.png", folder / "demo-loss.png"
     contact_sheet(_rows(kit, before, after), kit.size).save(sheet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -23,11 +23,12 @@ def count_blocks(names: Iterable[str], prefix: str) -> int:
     return 1 + max((int(tail.split(".", 1)[0]) for tail in tails), default=-1)
 
 
-def heads(width: int, label: str) -> int:
-    """Return the number of attention heads of this width, which no tensor's shape tells."""
-    if width % HEAD_WIDTH:
-        _guessed(label, f"{max(1, width // HEAD_WIDTH)} attention heads for width {width}")
-    return max(1, width // HEAD_WIDTH)
+def heads(widths: Sequence[int], label: str) -> list[int]:
+    """Return the number of attention heads of each width, which no tensor's shape tells."""
+    found = [max(1, width // HEAD_WIDTH) for width in widths]
+    if any(width % HEAD_WIDTH for width in widths):
+        _guessed(label, f"{found} attention heads for widths {list(widths)}")
+    return found
 
 
 def norm_groups(widths: Iterable[int], label: str) -> int:
@@ -39,7 +40,9 @@ def norm_groups(widths: Iterable[int], label: str) -> int:
 
 
 def _guessed(label: str, what: str) -> None:
-    message = "%s: the file's sizes are unusual; guessing %s. A folder named like the file, with config.json files, says it"
+    message = (
+        "%s: the file's sizes are unusual; guessing %s. A folder named like the file, with config.json files, says it"
+    )
     _log.warning(message, label, what)
 
 
@@ -76,7 +79,7 @@ def clip_config(
     found = {
         "vocab_size": vocabulary,
         "hidden_size": width,
-        "num_attention_heads": heads(width, label) if unusual else standard["num_attention_heads"],
+        "num_attention_heads": heads([width], label)[0] if unusual else standard["num_attention_heads"],
         "intermediate_size": shapes[spelling.inner][0],
         "num_hidden_layers": count_blocks(shapes, spelling.layers),
         "max_position_embeddings": shapes[spelling.positions][0],

@@ -85,7 +85,9 @@ def open_folder(text: str) -> ModelFolder:
     if looks_like_hub_id(text):
         return HubFolder(text)
     message = f"no such file or folder: {text}"
-    raise DataError(message, fix="give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name")
+    raise DataError(
+        message, fix="give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name"
+    )
 
 
 def read_config(folder: ModelFolder, path: str) -> dict[str, Any] | None:

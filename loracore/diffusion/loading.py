@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
 
+from loracore.diffusion.quiet import quiet_libraries
 from loracore.diffusion.weight_names import Names
 from loracore.diffusion.weights import Weights
 from loracore.errors import DataError, Problem
@@ -66,7 +66,9 @@ def check_parts(parts: Iterable[EmptyPart], *, weights_needed: bool) -> None:
     problems = [_first_few(list(part.problems())) for part in listed]
     found = [problem for several in problems for problem in several]
     if weights_needed:
-        found += [Problem(f"{part.label}: no weights found, only its configuration") for part in listed if not part.weights]
+        found += [
+            Problem(f"{part.label}: no weights found, only its configuration") for part in listed if not part.weights
+        ]
     if found:
         raise DataError.of(found)
 
@@ -76,7 +78,8 @@ def fill_part(part: EmptyPart, device: torch.device, dtype: torch.dtype) -> nn.M
     if device.type != "meta" and part.weights is not None:
         state = _read_state(part, part.weights, device, dtype)
         part.module.load_state_dict(state, strict=True, assign=True)
-    return part.module.to(device=device, dtype=dtype).requires_grad_(requires_grad=False).eval()
+    with quiet_libraries():  # diffusers warns of layers to keep in float32, and names none
+        return part.module.to(device=device, dtype=dtype).requires_grad_(requires_grad=False).eval()
 
 
 @contextmanager
@@ -86,26 +89,7 @@ def building_quietly() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Let only errors of diffusers, transformers and bitsandbytes reach the console.
-
-    On import they tell of optional packages that are not there, which no user asked for.
-    """
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "bitsandbytes")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _read_state(
-    part: EmptyPart, weights: Weights, device: torch.device, dtype: torch.dtype
-) -> Mapping[str, Tensor]:
+def _read_state(part: EmptyPart, weights: Weights, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
     """Return the module's state; a file tensor that several of its tensors share is read once."""
     keys: dict[str, list[str]] = {}
     for key, place in part.names.items():

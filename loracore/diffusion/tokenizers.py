@@ -8,7 +8,7 @@ from transformers import CLIPTokenizer as HuggingFaceTokenizer
 from transformers import PreTrainedTokenizerBase
 
 from loracore.diffusion.folders import ModelFolder
-from loracore.diffusion.loading import quiet_libraries
+from loracore.diffusion.quiet import quiet_libraries
 from loracore.errors import DataError
 
 #: Either the joint file, or vocabulary and merges, make a tokenizer.
@@ -48,7 +48,9 @@ def _read(folder: Path) -> PreTrainedTokenizerBase:
             return HuggingFaceTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         message = f"the tokenizer cannot be read: {error}"
-        raise DataError(message, where=str(folder), fix="it needs vocab.json and merges.txt, or tokenizer.json") from error
+        raise DataError(
+            message, where=str(folder), fix="it needs vocab.json and merges.txt, or tokenizer.json"
+        ) from error
 
 
 def _from_hub(hub_id: str) -> PreTrainedTokenizerBase:

@@ -85,9 +85,7 @@ def clip_names(keys: Iterable[str], in_file: Iterable[str]) -> Names:
     """Return the table for a file with Hugging Face's names, with or without ``text_model.``."""
     known = frozenset(in_file)
     spelled = {key: clip_name(key) for key in keys}
-    return {
-        key: FileTensor(name if name in known else _without_level(name, known)) for key, name in spelled.items()
-    }
+    return {key: FileTensor(name if name in known else _without_level(name, known)) for key, name in spelled.items()}
 
 
 def _without_level(name: str, known: frozenset[str]) -> str:
@@ -136,7 +134,13 @@ def _open_clip_place(name: str, *, linear_projection: bool) -> FileTensor:
 # ---- VAE -------------------------------------------------------------------------------------------------------------
 
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
-_OLD_VAE_ATTENTION = {"group_norm": "group_norm", "to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+_OLD_VAE_ATTENTION = {
+    "group_norm": "group_norm",
+    "to_q": "query",
+    "to_k": "key",
+    "to_v": "value",
+    "to_out.0": "proj_attn",
+}
 
 
 def vae_names(keys: Iterable[str]) -> Names:

@@ -18,6 +18,7 @@ from loracore.diffusion.folders import HubFolder, ModelFolder
 from loracore.diffusion.headers import PICKLES, Shape, pickle_refused, read_header
 from loracore.errors import DataError
 
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Weights:
     """The tensors of one or more files; ``read`` gives (name, tensor) for the names asked for, on a device."""

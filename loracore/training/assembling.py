@@ -71,7 +71,7 @@ def choose_seed(config: Config, processes: Processes) -> int:
 def assemble_run(plan: Plan) -> Run:
     """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
     config, device = plan.config, plan.processes.device
-    base_model = BaseModelHashes(config[ModelOptions].pretrained_model_name_or_path or "")
+    base_model = BaseModelHashes(config[ModelOptions].pretrained_model_name_or_path or "", wanted=plan.processes.main)
     loader = _loader(plan)
     models = plan.loading.models(*_parts_of_steps(config))
     network = _network(plan, models)

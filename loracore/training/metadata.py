@@ -113,11 +113,11 @@ def file_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
 class BaseModelHashes:
     """The base model's name and hashes, computed in the background while the run is assembled."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, wanted: bool = True) -> None:
         path = Path(model)
         self._name = path.name if path.exists() else model
         self._found: Future[dict[str, str]] | None = None
-        if path.is_file():
+        if wanted and path.is_file():
             pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
             self._found = pool.submit(_model_hashes, path)
             pool.shutdown(wait=False)

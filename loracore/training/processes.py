@@ -45,7 +45,8 @@ class Processes:
 
 def join_processes() -> Processes:
     """Return this process's place; a launcher (`accelerate launch`, torchrun) says how many there are."""
-    state = PartialState()
+    # Without cpu=True accelerate sees no process group on a machine without a card: each process would run alone.
+    state = PartialState(cpu=not torch.accelerator.is_available())
     return Processes(state.device, state.process_index, state.num_processes)
 
 

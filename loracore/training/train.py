@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pluggy
@@ -19,8 +20,8 @@ from loracore.training.processes import join_processes
 
 def train(
     config: Config, plugins: pluggy.PluginManager, datasets: Sequence[DatasetSpec], notes: Sequence[str] = ()
-) -> Path:
-    """Train as the options say and return the path of the final file.
+) -> Path | None:
+    """Train as the options say and return the path of the final file, None in all processes but the main one.
 
     Raises LoracoreError for data, models and folders that cannot be used, before anything is loaded wherever the
     fault can be seen by then.
@@ -29,9 +30,10 @@ def train(
     files = result_files(config[SavingOptions])
     index = scan(datasets)
     seed = choose_seed(config, processes)
-    with guarded(files, overwrite=config[SavingOptions].overwrite):
+    hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
+    with hold:
         run = assemble_run(
             Plan(config, plugins.hook, processes, seed, datasets, index, files, [*notes, *index.warnings])
         )
         train_loop(run)
-    return files.final
+    return files.final if processes.main else None

@@ -87,7 +87,7 @@ def test_a_hook_with_an_argument_that_it_does_not_get_is_an_error(install: Insta
 def test_a_hook_that_nobody_answers_is_an_error(install: Install) -> None:
     install("loracore-toy", "architecture", "toy", TOY_ARCHITECTURE.replace("def lora_targets", "def epoch_done"))
     install("loracore-toynet", "network", "toynet", TOY_NETWORK)
-    with pytest.raises(PluginError, match="epoch_done|lora_targets"):
+    with pytest.raises(PluginError, match=r"epoch_done|lora_targets"):
         run_of_toys()
 
 
@@ -113,7 +113,7 @@ def test_an_extension_may_answer_in_place_of_the_core(install: Install) -> None:
 def test_several_answers_from_outside_the_core_are_an_error(install: Install, source: str) -> None:
     install("one", "extension", "one", source)
     install("two", "extension", "two", source)
-    with pytest.raises(PluginError, match="several answers: .*extension one"):
+    with pytest.raises(PluginError, match=r"several answers: .*extension one"):
         run_of_toys("one", "two")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loracore import hookimpl
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions
+from loracore.diffusion.quiet import quiet_libraries
 from loracore_sdxl.options import SdxlOptions, findings
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def check_options(config: Config) -> Sequence[Finding]:
 
 @hookimpl
 def load_models(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
-    from loracore_sdxl import models
-
+    with quiet_libraries():  # the first import of diffusers and transformers
+        from loracore_sdxl import models
     return models.load(parts, device, dtype, config)
 
 

@@ -46,8 +46,6 @@ def unet_config(shapes: Mapping[str, Shape], pooled: int) -> dict[str, Any]:
         "addition_time_embed_dim": (conditioning - pooled) // _SIZES,
     }
     if widths != standard["block_out_channels"]:
-        found["attention_head_dim"] = [
-            heads(width, "U-Net") if depth else max(1, width // 64) for width, depth in zip(widths, depths, strict=True)
-        ]
+        found["attention_head_dim"] = heads(widths, "U-Net")
         found["norm_num_groups"] = norm_groups(widths, "U-Net")
     return {**standard, **found}

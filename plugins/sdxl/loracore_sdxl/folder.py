@@ -79,5 +79,7 @@ def _names(name: str, keys: Iterable[str], in_file: Iterable[str]) -> Names:
 
 def _check_reachable(folder: ModelFolder) -> None:
     if isinstance(folder, HubFolder) and folder.find("unet/config.json") is None:
-        message = f"{folder.name} is no folder here, and the hub's model of that name is not in the cache or has no U-Net"
+        message = (
+            f"{folder.name} is no folder here, and the hub's model of that name is not in the cache or has no U-Net"
+        )
         raise DataError(message, fix="check the spelling, or connect to the hub and run again")

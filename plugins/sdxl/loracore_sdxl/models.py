@@ -86,7 +86,9 @@ def _empty_parts(
     if given is None:
         if device.type != "meta":
             message = "no base model is given"
-            raise ConfigError(message, where="--pretrained_model_name_or_path", fix="give a checkpoint, a folder or a hub id")
+            raise ConfigError(
+                message, where="--pretrained_model_name_or_path", fix="give a checkpoint, a folder or a hub id"
+            )
         return folder.standard_parts(wanted)
     path = Path(given)
     if path.is_file():

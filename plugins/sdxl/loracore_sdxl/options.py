@@ -58,7 +58,12 @@ def _model_findings(config: Config) -> Iterator[Finding]:
             recognition.check_folder(LocalFolder(path))
     except DataError as error:
         for problem in error.problems:
-            yield Finding("wrong", place, problem.message if problem.where == "" else f"{problem.where}: {problem.message}", problem.fix)
+            yield Finding(
+                "wrong",
+                place,
+                problem.message if problem.where == "" else f"{problem.where}: {problem.message}",
+                problem.fix,
+            )
         return
     if not path.exists() and not looks_like_hub_id(given):
         fix = "give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name"
@@ -69,7 +74,12 @@ def _foreign_findings(config: Config) -> Iterator[Finding]:
     own, data = config[SdxlOptions], config[DataOptions]
     if own.v2:
         message = "v2 means Stable Diffusion 2, whose text encoder and U-Net are not those of SDXL"
-        yield Finding("unsupported", "v2", message, "leave it out; for an SDXL model that predicts v, v_parameterization is enough")
+        yield Finding(
+            "unsupported",
+            "v2",
+            message,
+            "leave it out; for an SDXL model that predicts v, v_parameterization is enough",
+        )
     if own.clip_skip is not None:
         message = "clip_skip has no effect: SDXL always takes the last hidden state but one of both text encoders"
         yield Finding("without effect", "clip_skip", message)

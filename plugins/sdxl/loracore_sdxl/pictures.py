@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from loracore import Config, Latents, Models, TextConditioning
-from loracore.diffusion.loading import quiet_libraries
 from loracore.diffusion.options import DdpmOptions
+from loracore.diffusion.quiet import quiet_libraries
 from loracore.diffusion.vae import decode_latents, downscaling, encode_pictures
 from loracore.noise.ddpm import FIRST_BETA, LAST_BETA, STEPS
 
@@ -49,18 +50,20 @@ def generate(
     shape = (rows, unet.config.in_channels, height // factor, width // factor)
     start = torch.randn(shape, generator=rng).to(unet.device, unet.dtype)
     asked, unwanted = (side.to(unet.device) for side in (guidance.conditioning, guidance.negative))
-    latents = _pipeline(unet, config)(
-        prompt_embeds=asked["context"].to(unet.dtype),
-        pooled_prompt_embeds=asked["pooled"].to(unet.dtype),
-        negative_prompt_embeds=unwanted["context"].to(unet.dtype).expand(rows, -1, -1),
-        negative_pooled_prompt_embeds=unwanted["pooled"].to(unet.dtype).expand(rows, -1),
-        latents=start,
-        height=height,
-        width=width,
-        num_inference_steps=SAMPLE_STEPS,
-        guidance_scale=GUIDANCE,
-        output_type="latent",
-    ).images
+    with warnings.catch_warnings():  # diffusers' scheduler makes arrays of tensors in a way that numpy 2 deprecates
+        warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
+        latents = _pipeline(unet, config)(
+            prompt_embeds=asked["context"].to(unet.dtype),
+            pooled_prompt_embeds=asked["pooled"].to(unet.dtype),
+            negative_prompt_embeds=unwanted["context"].to(unet.dtype).expand(rows, -1, -1),
+            negative_pooled_prompt_embeds=unwanted["pooled"].to(unet.dtype).expand(rows, -1),
+            latents=start,
+            height=height,
+            width=width,
+            num_inference_steps=SAMPLE_STEPS,
+            guidance_scale=GUIDANCE,
+            output_type="latent",
+        ).images
     return decode_latents(vae, latents)
 
 

@@ -68,7 +68,9 @@ def check_folder(folder: ModelFolder) -> None:
     unet = read_config(folder, "unet/config.json")
     if unet is None:
         message = "there is no unet/config.json, so this is no SDXL model in the diffusers layout"
-        raise DataError(message, where=folder.name, fix="give the folder that holds unet, vae, text_encoder, text_encoder_2")
+        raise DataError(
+            message, where=folder.name, fix="give the folder that holds unet, vae, text_encoder, text_encoder_2"
+        )
     if index.get("text_encoder", [True])[0] is None:
         raise _other("an SDXL refiner, which has one text encoder only", where)
     _check_unet(unet, where)

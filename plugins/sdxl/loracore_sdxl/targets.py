@@ -88,7 +88,9 @@ def unet_targets(unet: UNet2DConditionModel) -> Iterator[LoraTarget]:
 
 def _layer_names(module: nn.Module) -> Sequence[str]:
     if isinstance(module, Transformer2DModel):
-        inner = [f"transformer_blocks.{i}.{name}" for i in range(len(module.transformer_blocks)) for name in _TRANSFORMER]
+        inner = [
+            f"transformer_blocks.{i}.{name}" for i in range(len(module.transformer_blocks)) for name in _TRANSFORMER
+        ]
         return ["proj_in", *inner, "proj_out"]
     if isinstance(module, ResnetBlock2D):
         return [name for name in _RESNET if name != "conv_shortcut" or module.conv_shortcut is not None]

@@ -57,14 +57,14 @@ def checked(*layers: Sequence[Given]) -> Checked:
     return check(layers, DECLARED, lambda _name: "")
 
 
-def value_of(name: str, raw: Any) -> Any:  # noqa: ANN401  # raw values of any type, read and given back
+def value_of(name: str, raw: Any) -> Any:
     """Return what becomes of a raw value; fails when it is refused."""
     found = checked([Given(name, raw, "here")])
     assert found.config is not None, found.problems
     return dict(found.config)[name]
 
 
-def said_of(name: str, raw: Any) -> str:  # noqa: ANN401  # see above
+def said_of(name: str, raw: Any) -> str:
     """Return what is said of a refused value, in one line."""
     problems = checked([Given(name, raw, "a.toml:3")]).problems
     return "\n".join(map(str, problems))

@@ -32,7 +32,7 @@ from tests.loracore.config.tables import DECLARED, Numbers, Words, checked, flag
         ("network_args", "rank=2", ("rank=2",)),
     ],
 )
-def test_a_value_is_converted_as_a_flag_would_be(name: str, raw: Any, value: Any) -> None:  # noqa: ANN401  # any type
+def test_a_value_is_converted_as_a_flag_would_be(name: str, raw: Any, value: Any) -> None:
     found = value_of(name, raw)
     assert found == value
     assert type(found) is type(value)
@@ -57,7 +57,7 @@ def test_a_value_is_converted_as_a_flag_would_be(name: str, raw: Any, value: Any
         ("name", True, "must be text, not true"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told_with_place_and_expectation(name: str, raw: Any, said: str) -> None:  # noqa: ANN401  # any type
+def test_a_value_of_the_wrong_kind_is_told_with_place_and_expectation(name: str, raw: Any, said: str) -> None:
     assert said in said_of(name, raw)
 
 

@@ -18,7 +18,7 @@ SAMPLE = """
 learning_rate = 1e-4
 text_encoder_lr = 1e-5
 network_args = ["conv_dim=4"]
-[any section]
+["any section"]
 network_dim = 8
 mixed_precision = "bf16"
 gradient_checkpointing = true
@@ -31,7 +31,7 @@ resolution = 1024
 CORE = json_schema(declare([("core", CORE_OPTIONS)]), complete=True)
 
 
-def faults(text: str, schema: Any = CORE) -> list[str]:  # noqa: ANN401  # JSON
+def faults(text: str, schema: Any = CORE) -> list[str]:
     return [error.message for error in Draft202012Validator(schema).iter_errors(tomli.loads(text))]
 
 

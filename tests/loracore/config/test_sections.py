@@ -25,7 +25,7 @@ def said(sections: Sections) -> list[str]:
     return [str(problem) for problem in sections.problems]
 
 
-@text("rank = 8\n[any name]\nalpha = 1\n[other]\nwarm-up = 2\n")
+@text("rank = 8\n['any name']\nalpha = 1\n[other]\nwarm-up = 2\n")
 def test_every_section_is_opened(sections: Sections) -> None:
     found = {each.name: (each.value, each.place) for each in sections.given}
     assert found == {"rank": (8, "a.toml:1"), "alpha": (1, "a.toml:3"), "warm_up": (2, "a.toml:5")}

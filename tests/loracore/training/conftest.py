@@ -20,7 +20,7 @@ def toy_config(toy_site: Path, pictures: Path, tmp_path: Path) -> Path:
     """Return the configuration file of a short toy run."""
     options = {
         "arch": "toy",
-        "pretrained_model_name_or_path": "toy",
+        "pretrained_model_name_or_path": "loracore/toy",
         "network_train_unet_only": True,
         "train_data_dir": str(pictures),
         "caption_extension": ".txt",
@@ -50,6 +50,8 @@ def train_toy(toy_config: Path) -> TrainToy:
         if plugin is not None:
             request.plugins.register(plugin)
         datasets = read_datasets(request.config, request.document)
-        return train(request.config, request.plugins, datasets, request.notes)
+        path = train(request.config, request.plugins, datasets, request.notes)
+        assert path is not None
+        return path
 
     return run

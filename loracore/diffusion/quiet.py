@@ -1,0 +1,24 @@
+"""What diffusers and transformers say on import and while building is kept off the console; no torch here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Let only errors of diffusers, transformers and bitsandbytes reach the console.
+
+    On import they tell of optional packages that are not there, which no user asked for.
+    """
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "bitsandbytes")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,84 @@
+"""``loracore plugins`` reads metadata; ``--check`` imports each plugin in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from loracore.cli.plugin_check import fault
+from loracore.plugins import installed_plugins
+from tests.loracore.cli.conftest import Call
+from tests.loracore.conftest import PLUGIN, TOY_ARCHITECTURE, Install
+
+RIVAL = """
+@dataclass(frozen=True)
+class Rival:
+    seed: Annotated[int, option("another seed")] = 1
+
+@hookimpl
+def options(): return (Rival,)
+"""
+
+
+def fault_of(name: str) -> str:
+    installed = installed_plugins()
+    return fault(next(plugin for plugin in installed if plugin.name == name), installed)
+
+
+@pytest.mark.usefixtures("toys")
+def test_every_plugin_is_listed_with_its_origin(loracore: Call) -> None:
+    rows = [line.split() for line in loracore("plugins").out.splitlines()]
+    assert ["toy", "architecture", "loracore-toy", "1.5", "loracore_toy_toy_module"] in rows
+
+
+def test_json_gives_the_same_without_an_import(loracore: Call, install: Install) -> None:
+    module = install("loracore-toy", "architecture", "toy", "raise RuntimeError")
+    answer = loracore("plugins", "--json")
+    toy = {"name": "toy", "kind": "architecture", "package": "loracore-toy", "version": "1.5", "module": module}
+    assert toy in json.loads(answer.out)
+    assert module not in sys.modules
+
+
+def test_check_shows_sound_and_broken_plugins_and_exits_1(loracore: Call, install: Install) -> None:
+    install("loracore-toy", "architecture", "toy", TOY_ARCHITECTURE)
+    install("broken", "extension", "broken", "import missing_thing")
+    answer = loracore("plugins", "--check", "--json")
+    found: dict[str, Any] = {each["name"]: each for each in json.loads(answer.out)}
+    assert answer.code == 1
+    assert found["toy"]["ok"] is True
+    assert (found["broken"]["ok"], "missing_thing" in found["broken"]["error"]) == (False, True)
+
+
+def test_check_shows_the_reason_below_the_plugin(loracore: Call, install: Install) -> None:
+    install("broken", "extension", "broken", "import missing_thing")
+    lines = loracore("plugins", "--check").out.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("broken"))
+    assert lines[at].endswith("BROKEN")
+    assert "missing_thing" in lines[at + 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("", "states no LORACORE_API"),
+        ("LORACORE_API = 99", "plugin API 99"),
+        (PLUGIN + "import torch", "import brings torch"),
+        (PLUGIN + "@hookimpl\ndef options():\n    import torch\n    return ()\n", "options() brings torch"),
+        (PLUGIN + "@hookimpl\ndef step_dun(): pass\n", "step_dun"),
+        (PLUGIN + "@hookimpl\ndef step_done(stepp): pass\n", "stepp"),
+        ("import os\nos._exit(7)", "exit code 7"),
+        (PLUGIN + RIVAL, "'seed' is declared twice"),
+    ],
+)
+def test_check_names_what_breaks_the_contract(install: Install, source: str, reason: str) -> None:
+    install("ext", "extension", "ext", source)
+    assert reason in fault_of("ext")
+
+
+def test_check_tells_two_packages_of_one_name(install: Install) -> None:
+    install("one", "extension", "ext", PLUGIN)
+    install("two", "extension", "ext", PLUGIN)
+    assert "claimed by one 1.5 and two 1.5" in fault_of("ext")

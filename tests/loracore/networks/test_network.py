@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions
+from loracore.networks.network import Network, build_network
+from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.options import LoraOptions
+
+CONFIG = Config([NetworkOptions(network_dim=2), LoraOptions()], {})
+
+
+def build(target: LoraTarget, weights: Mapping[str, Tensor] | None) -> Adapter | None:
+    return build_lora(target, weights, CONFIG)
+
+
+@pytest.fixture
+def layers() -> tuple[nn.Linear, nn.Linear]:
+    return nn.Linear(4, 4), nn.Linear(4, 3)
+
+
+@pytest.fixture
+def network(layers: tuple[nn.Linear, nn.Linear]) -> Network:
+    targets = [LoraTarget(f"lora_unet_{n}", (layer,), (str(n),), "unet") for n, layer in enumerate(layers)]
+    return build_network(targets, build)
+
+
+def randomise(network: Network) -> None:
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+
+
+def test_attached_adapters_change_their_layers_until_detached(
+    network: Network, layers: tuple[nn.Linear, nn.Linear]
+) -> None:
+    inputs = torch.ones(1, 4)
+    before = layers[0](inputs)
+    randomise(network)
+    network.attach()
+    assert not torch.equal(layers[0](inputs), before)
+    network.detach()
+    assert torch.equal(layers[0](inputs), before)
+
+
+def test_a_saved_network_reads_back_whole(network: Network) -> None:
+    randomise(network)
+    tensors = network.file_tensors(torch.float32)
+    assert list(tensors)[:3] == ["lora_unet_0.alpha", "lora_unet_0.lora_down.weight", "lora_unet_0.lora_up.weight"]
+    randomise(network)
+    assert network.load(tensors, "file") == 2
+    again = network.file_tensors(torch.float32)
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+
+
+def test_saved_tensors_are_copies(network: Network) -> None:
+    tensors = network.file_tensors(torch.float32)
+    randomise(network)
+    assert not torch.equal(tensors["lora_unet_0.lora_up.weight"], network.file_tensors(torch.float32)["lora_unet_0.lora_up.weight"])
+
+
+def test_a_file_may_know_only_some_modules(network: Network) -> None:
+    tensors = {name: one for name, one in network.file_tensors(torch.float32).items() if "_0." in name}
+    assert network.load(tensors, "file") == 1
+
+
+def test_modules_without_a_place_suggest_the_nearest(network: Network) -> None:
+    with pytest.raises(DataError, match="did you mean 'lora_unet_"):
+        network.load({"lora_unet_5.alpha": torch.tensor(1.0)}, "file")
+
+
+def test_an_empty_file_is_an_error(network: Network) -> None:
+    with pytest.raises(DataError, match="no tensors"):
+        network.load({}, "file")
+
+
+def test_ranks_from_a_file_leave_other_targets_alone(layers: tuple[nn.Linear, nn.Linear]) -> None:
+    targets = [LoraTarget(f"lora_unet_{n}", (layer,), (str(n),), "unet") for n, layer in enumerate(layers)]
+    weights = {"lora_unet_1.lora_down.weight": torch.zeros(3, 4), "lora_unet_1.lora_up.weight": torch.zeros(3, 3)}
+    found = build_network(targets, build, weights)
+    assert [(entry.target.key, entry.adapter.rank) for entry in found.entries] == [("lora_unet_1", 3)]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import torch
+
+from loracore.noise.rng import SampleRng, derive_seed
+
+
+def test_a_sample_draws_the_same_in_any_batch() -> None:
+    together = SampleRng(1, "noise", 0, [5, 6, 7, 8]).normal(2, 3)
+    apart = [SampleRng(1, "noise", 0, part).normal(2, 3) for part in ([5, 6], [7, 8])]
+    assert torch.equal(together, torch.cat(apart))
+
+
+def test_seed_stream_epoch_and_position_all_matter() -> None:
+    draws = [
+        SampleRng(*key).normal(4).flatten().tolist()
+        for key in [(1, "a", 0, [0]), (2, "a", 0, [0]), (1, "b", 0, [0]), (1, "a", 1, [0]), (1, "a", 0, [1])]
+    ]
+    assert len({tuple(draw) for draw in draws}) == len(draws)
+
+
+def test_integers_stay_in_their_range() -> None:
+    found = SampleRng(0, "t", 0, range(200)).integers(3, 6)
+    assert set(found.tolist()) == {3, 4, 5}
+
+
+def test_uniform_numbers_stay_below_one() -> None:
+    found = SampleRng(0, "u", 0, range(50)).uniform(4)
+    assert found.shape == (50, 4)
+    assert ((found >= 0) & (found < 1)).all()
+
+
+def test_seeds_fit_a_generator() -> None:
+    assert 0 <= derive_seed("anything", 7) < 2**63

@@ -1,0 +1,38 @@
+"""The options of a run, and models loaded with them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part
+from loracore.diffusion.options import ClipTextOptions, DdpmOptions
+from loracore_sdxl import models
+from loracore_sdxl.options import SdxlOptions
+
+TABLES = (ModelOptions, DataOptions, NetworkOptions, SdxlOptions, DdpmOptions, ClipTextOptions)
+ALL: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
+
+
+def config_of(model: Path | str | None = None, **options: object) -> Config:
+    """Return the options of a run on a model; those that are named count as given."""
+    named = options if model is None else {"pretrained_model_name_or_path": str(model), **options}
+    tables = []
+    for table in TABLES:
+        own = {field.name for field in fields(table)}
+        tables.append(table(**{name: value for name, value in named.items() if name in own}))  # type: ignore[arg-type]  # tests give the right types
+    return Config(tables, {name: f"--{name}" for name in named})
+
+
+def loaded(
+    model: Path | str | None,
+    parts: frozenset[Part] = ALL,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    **options: object,
+) -> Models:
+    """Return the parts of a model."""
+    return models.load(parts, torch.device(device), dtype, config_of(model, **options))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.plugins.sdxl.runs import config_of
+
+from loracore import Finding
+from loracore_sdxl.options import findings
+
+
+def told(model: Path | str | None = None, **options: object) -> list[Finding]:
+    return list(findings(config_of(model, **options)))
+
+
+def test_defaults_are_fine(folder: Path, checkpoint: Path) -> None:
+    assert told(folder) == told(checkpoint) == told() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "fate", "option"),
+    [
+        ({"v2": True}, "unsupported", "v2"),
+        ({"clip_skip": 2}, "without effect", "clip_skip"),
+        ({"scale_v_pred_loss_like_noise_pred": True}, "wrong", "scale_v_pred_loss_like_noise_pred"),
+        ({"v_pred_like_loss": 1.0, "v_parameterization": True}, "wrong", "v_pred_like_loss"),
+        ({"zero_terminal_snr": True}, "without effect", "zero_terminal_snr"),
+        ({"min_snr_gamma": 5.0, "debiased_estimation_loss": True}, "without effect", "debiased_estimation_loss"),
+        ({"max_token_length": 100}, "wrong", "max_token_length"),
+        ({"enable_bucket": True, "bucket_reso_steps": 40}, "wrong", "bucket_reso_steps"),
+        ({"text_encoder_lr1": 1e-5, "network_train_unet_only": True}, "without effect", "text_encoder_lr1"),
+        ({"text_encoder_lr2": 1e-5, "network_train_unet_only": True}, "without effect", "text_encoder_lr2"),
+    ],
+)
+def test_each_mistake_is_told_once(options: dict[str, object], fate: str, option: str) -> None:
+    assert [(finding.fate, finding.option) for finding in told(**options)] == [(fate, option)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"v_parameterization": True, "zero_terminal_snr": True, "scale_v_pred_loss_like_noise_pred": True},
+        {"v_pred_like_loss": 1.0, "min_snr_gamma": 5.0},
+        {"max_token_length": 225},
+        {"text_encoder_lr1": 1e-5, "text_encoder_lr2": 0.0},
+        {"bucket_reso_steps": 40},
+    ],
+)
+def test_sound_combinations_are_not_complained_about(options: dict[str, object]) -> None:
+    assert told(**options) == []
+
+
+@pytest.mark.parametrize("name", ["nowhere.safetensors", "./a/b/c", "C:\\models\\sdxl"])
+def test_missing_model_is_told_before_anything_is_loaded(name: str) -> None:
+    (finding,) = told(name)
+    assert (finding.fate, finding.option) == ("wrong", "pretrained_model_name_or_path")
+    assert name in finding.message
+
+
+def test_hub_id_is_not_a_missing_file() -> None:
+    assert told("owner/name") == []
+
+
+def test_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    assert [finding.option for finding in told(tmp_path)] == ["pretrained_model_name_or_path"]
+
+
+def test_pickle_is_told_unless_it_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(b"anything")
+    assert "allow_pickle" in told(path)[0].fix
+    assert told(path, allow_pickle=True) == []
+
+
+def test_options_and_their_check_import_no_torch(checkpoint: Path) -> None:
+    code = (
+        "import sys, loracore_sdxl as plugin\n"
+        "from loracore import Config, DataOptions, ModelOptions, NetworkOptions\n"
+        f"model = ModelOptions(pretrained_model_name_or_path={str(checkpoint)!r})\n"
+        "tables = [model, DataOptions(), NetworkOptions(), *(table() for table in plugin.options())]\n"
+        "assert not plugin.check_options(Config(tables, {}))\n"
+        "print(sorted({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
