@@ -44,7 +44,17 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests_lowest(session: nox.Session) -> None:
     """Pass the tests with the lowest versions that the bounds admit, torch excepted (see constraints-lowest.txt)."""
-    session.install("-c", "constraints-lowest.txt", *PACKAGES, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools")
+    session.install(
+        "-c",
+        "constraints-lowest.txt",
+        *PACKAGES,
+        "pytest",
+        "pytest-timeout",
+        "hypothesis",
+        "peft",
+        "jsonschema",
+        "setuptools",
+    )
     session.run("pytest", *session.posargs, env=QUIET)
 
 

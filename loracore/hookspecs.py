@@ -99,9 +99,7 @@ def lora_targets(models: Models, config: Config) -> Sequence[LoraTarget]:  # typ
 
 
 @hookspec(firstresult=True)
-def build_adapter(
-    target: LoraTarget, weights: Mapping[str, Tensor] | None, config: Config
-) -> Adapter | None:
+def build_adapter(target: LoraTarget, weights: Mapping[str, Tensor] | None, config: Config) -> Adapter | None:
     """Return the adapter that stands in front of this target, or None to leave its layers as they are.
 
     ``weights`` holds the target's tensors from ``network_weights`` when ``dim_from_weights`` asks for their ranks, else

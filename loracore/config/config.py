@@ -55,9 +55,7 @@ class Config:
 
     def with_value(self, table: type, option: str, value: object) -> Config:
         """Return a config in which one option has another value; its place stays."""
-        tables = [
-            replace(one, **{option: value}) if kind is table else one for kind, one in self._tables.items()
-        ]
+        tables = [replace(one, **{option: value}) if kind is table else one for kind, one in self._tables.items()]
         return Config(tables, self._places)
 
     def given(self, option: str) -> bool:

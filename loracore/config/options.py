@@ -21,7 +21,7 @@ def option(
     lt: float | None = None,
     network_arg: bool = False,
     affects: Iterable[CacheKind] = (),
-) -> Any:  # noqa: ANN401  # pydantic's FieldInfo, which is no type for annotations
+) -> Any:  # pydantic's FieldInfo, which is no type for annotations
     """Return the annotation of an option: one line of help, its range, and how else it may be given.
 
     ``network_arg`` opens the second door: ``network_args = ["name=value"]``. ``affects`` names the caches whose entries

@@ -19,7 +19,7 @@ def check_options(config: Config) -> Sequence[Finding]:
 def _data(config: Config) -> Iterator[Finding]:
     data = config[DataOptions]
     if data.dataset_config is not None and data.train_data_dir is not None:
-        yield Finding("without effect", "train_data_dir", "train_data_dir: dataset_config says where the pictures are")
+        yield Finding("without effect", "train_data_dir", "without effect: dataset_config says where the pictures are")
     if data.bucket_reso_steps % 8:
         yield Finding("wrong", "bucket_reso_steps", f"{data.bucket_reso_steps} is no multiple of 8")
 
@@ -41,9 +41,9 @@ def _parts(config: Config) -> Iterator[Finding]:
             "add --network_train_unet_only, or drop cache_text_encoder_outputs",
         )
     if network.network_train_unet_only and config.given("text_encoder_lr"):
-        yield Finding("without effect", "text_encoder_lr", "text_encoder_lr: the text encoders are not trained")
+        yield Finding("without effect", "text_encoder_lr", "without effect: the text encoders are not trained")
     if network.network_train_text_encoder_only and config.given("unet_lr"):
-        yield Finding("without effect", "unet_lr", "unet_lr: the denoiser is not trained")
+        yield Finding("without effect", "unet_lr", "without effect: the denoiser is not trained")
     if any(rate < 0 for rate in config[TrainingOptions].text_encoder_lr):
         yield Finding("wrong", "text_encoder_lr", "a learning rate is below 0")
 
@@ -56,7 +56,7 @@ def _network(config: Config) -> Iterator[Finding]:
         yield Finding("wrong", "dim_from_weights", "dim_from_weights needs a file", "give --network_weights FILE")
     for name in ("network_dim", "network_alpha"):
         if config.given(name):
-            yield Finding("without effect", name, f"{name}: dim_from_weights takes it from the file")
+            yield Finding("without effect", name, "without effect: dim_from_weights takes it from the file")
 
 
 def _course(config: Config) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def _course(config: Config) -> Iterator[Finding]:
     if training.min_timestep >= training.max_timestep:
         yield Finding("wrong", "min_timestep", "min_timestep must be below max_timestep")
     if training.max_train_epochs is not None and config.given("max_train_steps"):
-        yield Finding("without effect", "max_train_steps", "max_train_steps: max_train_epochs decides")
+        yield Finding("without effect", "max_train_steps", "without effect: max_train_epochs decides")
     if training.optimizer_type == "AdamW8bit" and find_spec("bitsandbytes") is None:
         yield Finding("wrong", "optimizer_type", "AdamW8bit needs bitsandbytes", "pip install bitsandbytes")
 

@@ -19,6 +19,7 @@ def run_started(run: Run) -> None:
     """Print what is trained on what, how long, and what was noticed."""
     for line in header(run):
         run.progress.say(line)
+    run.progress.start()
 
 
 @hookimpl
@@ -27,9 +28,10 @@ def step_done(run: Run, step: int) -> None:
     from loracore.training.memory_use import memory_used
 
     images = sum(picture.repeats for picture in run.loader.index.pictures) / run.length.steps_per_epoch
+    average = run.history.average
     values = {
         "epoch": f"{run.length.epoch_of(step)}/{run.length.epochs}",
-        "avr_loss": f"{run.history.average:.4f}",
+        "avr_loss": "…" if average is None else f"{average:.4f}",
         "lr": f"{max(run.schedule.rates().values()):.2e}",
         "images/s": f"{run.progress.images_per_second(images):.2f}",
         "GB": f"{memory_used(run.processes.device):.1f}",
@@ -66,8 +68,7 @@ def header(run: Run) -> Iterator[str]:
     repeated = sum(picture.repeats for picture in index.pictures)
     yield f"base model   {model.pretrained_model_name_or_path} ({plugins.arch})"
     yield (
-        f"network      {plugins.network_module}: {len(run.network.entries)} modules, "
-        f"{parameters:,} trained parameters"
+        f"network      {plugins.network_module}: {len(run.network.entries)} modules, {parameters:,} trained parameters"
     )
     yield (
         f"data         {len(index.pictures)} pictures, {repeated} with repeats, in {length.batches_per_epoch} batches "

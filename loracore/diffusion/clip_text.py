@@ -57,7 +57,7 @@ def chunk_ids(ids: Tensor, end_id: int, pad_id: int) -> Tensor:
     Where the padding is no end token, a chunk that is full of text ends with an end token, and one without text
     begins with it.
     """
-    inner = ids[:, 1:-1].unflatten(1, (-1, CHUNK_TOKENS))  # B,n,75
+    inner = ids[:, 1:-1].reshape(len(ids), -1, CHUNK_TOKENS)
     around = [ids[:, None, :1], ids[:, None, -1:]]
     first, last = (edge.expand(-1, inner.shape[1], -1) for edge in around)
     chunks = torch.cat([first, inner, last], dim=2)

@@ -14,7 +14,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class ModelFolder(Protocol):
-    """A folder in the diffusers layout: ``unet/config.json``, ``unet/diffusion_pytorch_model.safetensors``, …"""
+    """A folder in the diffusers layout, with ``unet/config.json`` and the like."""
 
     @property
     def name(self) -> str:

@@ -50,14 +50,12 @@ class EmptyPart:
             yield Problem(f"{self.label}: {_listed(unknown)} unknown", where)
 
     def _unknown(self) -> Iterator[str]:
-        if self.weights is None:
-            return
         taken = {place.name for place in self.names.values()}
-        for name in self.weights.shapes:
+        for name in self.weights.shapes if self.weights else ():
             tail = name.removeprefix(self.prefix)
-            if name.startswith(self.prefix) and name not in taken and tail not in self.unused:
-                if not tail.endswith(_LEFTOVERS):
-                    yield name
+            known = name in taken or tail in self.unused or tail.endswith(_LEFTOVERS)
+            if name.startswith(self.prefix) and not known:
+                yield name
 
 
 def check_parts(parts: Iterable[EmptyPart], *, weights_needed: bool) -> None:

@@ -7,58 +7,56 @@ from pathlib import Path
 from transformers import CLIPTokenizer as HuggingFaceTokenizer
 from transformers import PreTrainedTokenizerBase
 
-from loracore.diffusion.folders import ModelFolder
+from loracore.diffusion.folders import HubFolder, LocalFolder, ModelFolder
 from loracore.diffusion.quiet import quiet_libraries
 from loracore.errors import DataError
 
 #: Either the joint file, or vocabulary and merges, make a tokenizer.
-_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+_JOINT, _SEPARATE = "tokenizer.json", ("vocab.json", "merges.txt")
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
 
 
-def find_tokenizer(folder: ModelFolder | None, part: str, hub_id: str, cache: str | None) -> PreTrainedTokenizerBase:
+def find_tokenizer(folder: ModelFolder, part: str, hub_id: str, cache: str | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer in ``folder``/``part``, else in ``cache``/<hub id with "_">, else from the hub.
 
     One from the hub is kept in ``cache`` when that is given. Raises DataError when none can be had.
     """
-    inside = _folder_of(folder, part)
+    kept = None if cache is None else Path(cache) / hub_id.replace("/", "_")
+    inside = _complete(folder, f"{part}/") or (None if kept is None else _complete(LocalFolder(kept), ""))
     if inside is not None:
         return _read(inside)
-    kept = None if cache is None else Path(cache) / hub_id.replace("/", "_")
-    if kept is not None and kept.is_dir():
-        return _read(kept)
-    tokenizer = _from_hub(hub_id)
+    fetched = _complete(HubFolder(hub_id), "")
+    if fetched is None:
+        raise _absent(hub_id)
+    tokenizer = _read(fetched)
     if kept is not None:
         tokenizer.save_pretrained(kept)
     return tokenizer
 
 
-def _folder_of(folder: ModelFolder | None, part: str) -> Path | None:
-    """Return the folder of the part's tokenizer files, every one of them on this machine, or None."""
-    if folder is None:
-        return None
-    found = [file for file in (folder.find(f"{part}/{name}") for name in _FILES) if file is not None]
-    names = {file.name for file in found}
-    complete = "tokenizer.json" in names or {"vocab.json", "merges.txt"} <= names
-    return found[0].parent if complete else None
+def _complete(folder: ModelFolder, prefix: str) -> Path | None:
+    """Return where all files of a tokenizer are, or None when there is none.
+
+    The library makes an empty tokenizer, and says nothing, when files are missing.
+    """
+    found = [folder.find(prefix + name) for name in (_JOINT, *_SEPARATE, *_SETTINGS)]
+    joint, vocabulary, merges, *_ = found
+    if joint is not None:
+        return joint.parent
+    return vocabulary.parent if vocabulary is not None and merges is not None else None
 
 
 def _read(folder: Path) -> PreTrainedTokenizerBase:
     try:
         with quiet_libraries():
             return HuggingFaceTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # the tokenizers library raises nothing more special for damaged files
         message = f"the tokenizer cannot be read: {error}"
-        raise DataError(
-            message, where=str(folder), fix="it needs vocab.json and merges.txt, or tokenizer.json"
-        ) from error
+        fix = "it needs vocab.json and merges.txt, or tokenizer.json"
+        raise DataError(message, where=str(folder), fix=fix) from error
 
 
-def _from_hub(hub_id: str) -> PreTrainedTokenizerBase:
-    try:
-        with quiet_libraries():
-            return HuggingFaceTokenizer.from_pretrained(hub_id)
-    except (OSError, ValueError) as error:
-        message = f"the tokenizer {hub_id} is neither beside the model nor in the hub's cache, and cannot be downloaded"
-        folder = hub_id.replace("/", "_")
-        fix = f"connect to the hub once, or put its files into <tokenizer_cache_dir>/{folder}"
-        raise DataError(message, fix=fix) from error
+def _absent(hub_id: str) -> DataError:
+    message = f"the tokenizer {hub_id} is neither beside the model nor in the hub's cache, and cannot be downloaded"
+    place = f"<tokenizer_cache_dir>/{hub_id.replace('/', '_')}"
+    return DataError(message, fix=f"connect to the hub once, or put its files into {place}")

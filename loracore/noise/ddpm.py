@@ -29,7 +29,7 @@ def zero_terminal_snr_betas(betas: Tensor) -> Tensor:
     """
     roots = (1 - betas).cumprod(0).sqrt()
     first, last = roots[0], roots[-1]
-    shares = ((roots - last) * first / (first - last)) ** 2
+    shares = ((roots - last) * (first / (first - last))) ** 2
     kept = torch.cat([shares[:1], shares[1:] / shares[:-1]])
     return 1 - kept
 
@@ -46,7 +46,7 @@ def signal_to_noise(shares: Tensor) -> Tensor:
 
 
 def noise_level(shares: Tensor) -> Tensor:
-    """Return sigma, the noise's share against the picture's: sqrt((1-ᾱ)/ᾱ), 10^4 where nothing of the picture is left."""
+    """Return sigma, noise against picture: sqrt((1-ᾱ)/ᾱ); 10^4 where nothing of the picture is left."""
     return ((1 - shares) / shares.clamp(min=_LEAST_SHARE)).sqrt()
 
 

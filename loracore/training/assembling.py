@@ -28,7 +28,7 @@ from loracore.networks.network import Network, build_network
 from loracore.networks.rates import parameter_groups, trains
 from loracore.noise.rng import derive_seed
 from loracore.training.gradients import Gradients
-from loracore.training.history import History
+from loracore.training.history import LAG, History
 from loracore.training.length import run_length
 from loracore.training.loss_scale import LossScale
 from loracore.training.metadata import BaseModelHashes, run_metadata
@@ -98,7 +98,7 @@ def assemble_run(plan: Plan) -> Run:
         optimizer=optimizer,
         schedule=Schedule(optimizer, factor),
         gradients=Gradients(parameters, plan.processes, training.max_grad_norm, scale),
-        history=History(length.steps_per_epoch),
+        history=History(length.steps_per_epoch, LAG if device.type != "cpu" else 0),  # the CPU has nothing to wait for
         progress=Progress(length.steps, shown=plan.processes.main),
         files=plan.files,
         metadata={
@@ -191,4 +191,3 @@ def _network(plan: Plan, models: Models) -> Network:
             checkpoint_blocks(blocks)
     network.attach()
     return network
-

@@ -23,7 +23,8 @@ class _Pending:
 class History:
     """The moving average of the loss over one epoch, and the steps that were skipped."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, lag: int = LAG) -> None:
+        self._lag = lag
         self._pending: deque[_Pending] = deque()
         self._losses: deque[float] = deque(maxlen=max(1, window))
         self._in_a_row = 0
@@ -31,9 +32,9 @@ class History:
         self.losses: list[float] = []  # every read loss, in the order of the steps
 
     def push(self, step: int, loss: Tensor, bad: Tensor) -> None:
-        """Remember a step's loss and whether it was bad; read the one that is ``LAG`` steps old."""
+        """Remember a step's loss and whether it was bad; read the one that is ``lag`` steps old."""
         self._pending.append(_Pending(step, loss, bad))
-        if len(self._pending) > LAG:
+        if len(self._pending) > self._lag:
             self._read(self._pending.popleft())
 
     def settle(self) -> None:
@@ -42,9 +43,9 @@ class History:
             self._read(self._pending.popleft())
 
     @property
-    def average(self) -> float:
-        """The mean loss over the last epoch's worth of read steps; NaN before the first."""
-        return sum(self._losses) / len(self._losses) if self._losses else float("nan")
+    def average(self) -> float | None:
+        """The mean loss over the last epoch's worth of read steps; None before the first."""
+        return sum(self._losses) / len(self._losses) if self._losses else None
 
     def _read(self, pending: _Pending) -> None:
         loss, bad = float(pending.loss.item()), bool(pending.bad.item())

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from loracore import Config, Finding, Latents, LoraTarget, Models, NoisyBatch, Part, Prediction, TextConditioning
+    from loracore import (
+        Config,
+        DemoKit,
+        Finding,
+        Latents,
+        LoraTarget,
+        Models,
+        NoisyBatch,
+        Part,
+        Prediction,
+        TextConditioning,
+    )
     from loracore.types import Batch
 
 LORACORE_API = 1
@@ -23,16 +34,19 @@ LORACORE_API = 1
 
 @hookimpl
 def options() -> tuple[type, ...]:
+    """Return the tables of this architecture's options."""
     return (SdxlOptions, DdpmOptions, ClipTextOptions)
 
 
 @hookimpl
 def check_options(config: Config) -> Sequence[Finding]:
+    """Return what is wrong, unsupported or without effect, the model file's header included."""
     return tuple(findings(config))
 
 
 @hookimpl
 def load_models(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
+    """Return the parts of a checkpoint, a diffusers folder or a hub model."""
     with quiet_libraries():  # the first import of diffusers and transformers
         from loracore_sdxl import models
     return models.load(parts, device, dtype, config)
@@ -40,6 +54,7 @@ def load_models(parts: frozenset[Part], device: torch.device, dtype: torch.dtype
 
 @hookimpl
 def encode_text(models: Models, captions: Sequence[str], config: Config) -> TextConditioning:
+    """Return both encoders' hidden states side by side, and the pooled state of the second."""
     from loracore_sdxl import text
 
     return text.encode(models, captions, config)
@@ -47,6 +62,7 @@ def encode_text(models: Models, captions: Sequence[str], config: Config) -> Text
 
 @hookimpl
 def encode_images(models: Models, images: Tensor) -> Latents:
+    """Return the VAE's latents, scaled."""
     from loracore_sdxl import pictures
 
     return pictures.encode(models, images)
@@ -54,6 +70,7 @@ def encode_images(models: Models, images: Tensor) -> Latents:
 
 @hookimpl
 def lora_targets(models: Models, config: Config) -> Sequence[LoraTarget]:
+    """Return the targets in the order and with the keys of the field's files."""
     from loracore_sdxl import targets
 
     return targets.every(models, config)
@@ -61,6 +78,7 @@ def lora_targets(models: Models, config: Config) -> Sequence[LoraTarget]:
 
 @hookimpl
 def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:
+    """Return the batch with DDPM noise on it."""
     from loracore_sdxl import noise as noising
 
     return noising.noisy(batch, noise, timesteps, config)
@@ -68,6 +86,7 @@ def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config
 
 @hookimpl
 def predict_noise(models: Models, batch: NoisyBatch, config: Config) -> Prediction:
+    """Return the U-Net's output beside the noise or the velocity."""
     from loracore_sdxl import noise
 
     return noise.predict(models, batch, config)
@@ -75,6 +94,7 @@ def predict_noise(models: Models, batch: NoisyBatch, config: Config) -> Predicti
 
 @hookimpl
 def loss_weighting(batch: NoisyBatch, config: Config) -> Tensor:
+    """Return the product of the loss weightings that are on."""
     from loracore_sdxl import noise
 
     return noise.loss_factors(batch, config)
@@ -89,6 +109,7 @@ def generate_images(
     rng: torch.Generator,
     config: Config,
 ) -> Sequence[Image]:
+    """Return pictures drawn by diffusers' own pipeline."""
     from loracore_sdxl import pictures
 
     return pictures.generate(models, pictures.Guidance(conditioning, negative), size, rng, config)
@@ -96,6 +117,15 @@ def generate_images(
 
 @hookimpl
 def file_metadata(config: Config) -> Mapping[str, str]:
+    """Return what tells the field's tools which base model the file is for."""
     from loracore_sdxl import metadata
 
     return metadata.of(config)
+
+
+@hookimpl
+def demo() -> DemoKit:
+    """Return a tiny model that learns to draw a striped fish."""
+    from loracore_sdxl.demo_kit import kit  # a module named demo would hide this hook
+
+    return kit()

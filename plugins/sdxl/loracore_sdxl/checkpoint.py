@@ -83,7 +83,7 @@ def _pooled_width(weights: Weights) -> int:
     return width
 
 
-def _names(name: str, module: Any, shapes: Mapping[str, Shape]) -> Names:  # noqa: ANN401  # each part is another class
+def _names(name: str, module: Any, shapes: Mapping[str, Shape]) -> Names:
     if name == "unet":
         return unet_names(module)
     keys = module.state_dict()

@@ -32,16 +32,18 @@ UNUSED: Mapping[str, frozenset[str]] = {"te1": frozenset({"text_projection.weigh
 def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     """Return the part's module without weights."""
     public = {key: value for key, value in config.items() if not key.startswith("_") and not key.endswith("dtype")}
+    module: nn.Module
     with building_quietly():
         match name:
             case "te1":
-                return CLIPTextModel(CLIPTextConfig(**public))
+                module = CLIPTextModel(CLIPTextConfig(**public))
             case "te2":
-                return CLIPTextModelWithProjection(CLIPTextConfig(**public))
+                module = CLIPTextModelWithProjection(CLIPTextConfig(**public))
             case "vae":
-                return AutoencoderKL.from_config(public)
+                module = AutoencoderKL.from_config(public)
             case _:
-                return UNet2DConditionModel.from_config(public)
+                module = UNet2DConditionModel.from_config(public)
+    return module
 
 
 def standard_parts(wanted: Sequence[str]) -> Mapping[str, EmptyPart]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
@@ -82,8 +83,11 @@ def scheduler(config: Config) -> EulerDiscreteScheduler:
     )
 
 
-def _pipeline(unet: UNet2DConditionModel, config: Config) -> object:
-    """Return the pipeline around the live U-Net; its VAE stays outside, which may be elsewhere or in another dtype."""
+def _pipeline(unet: UNet2DConditionModel, config: Config) -> Any:
+    """Return diffusers' pipeline, which is untyped, around the live U-Net.
+
+    The VAE stays outside: it may be on another device, or in another dtype.
+    """
     with quiet_libraries():
         from diffusers import StableDiffusionXLPipeline
 

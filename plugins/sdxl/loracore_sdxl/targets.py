@@ -56,7 +56,7 @@ def text_targets(
     paths = {id(module): name for name, module in encoder.named_modules()}
     for number, layer in enumerate(layers):
         for name in _ENCODER:
-            module = layer.get_submodule(name)
+            module = _adaptable(layer, name)
             path = paths[id(module)]
             yield LoraTarget(
                 key=f"lora_{part}_{clip_name(path).replace('.', '_')}",
@@ -78,12 +78,20 @@ def unet_targets(unet: UNet2DConditionModel) -> Iterator[LoraTarget]:
             path = f"{block}.{name}"
             yield LoraTarget(
                 key=f"lora_unet_{original_name(path, blocks).replace('.', '_')}",
-                layers=(module.get_submodule(name),),
+                layers=(_adaptable(module, name),),
                 paths=(path,),
                 part="unet",
                 block=".".join(original.split(".")[:2]),
                 needs_conv=not isinstance(module, Transformer2DModel),
             )
+
+
+def _adaptable(parent: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
+    layer = parent.get_submodule(name)
+    if not isinstance(layer, nn.Linear | nn.Conv2d):
+        message = f"{name} of {type(parent).__name__} is a {type(layer).__name__}, which takes no adapter"
+        raise TypeError(message)
+    return layer
 
 
 def _layer_names(module: nn.Module) -> Sequence[str]:

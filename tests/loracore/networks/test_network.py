@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions
 from loracore.networks.network import Network, build_network
-from loracore_networks.lora.adapter import build_lora
-from loracore_networks.lora.options import LoraOptions
 
 CONFIG = Config([NetworkOptions(network_dim=2), LoraOptions()], {})
 
@@ -59,7 +59,9 @@ def test_a_saved_network_reads_back_whole(network: Network) -> None:
 def test_saved_tensors_are_copies(network: Network) -> None:
     tensors = network.file_tensors(torch.float32)
     randomise(network)
-    assert not torch.equal(tensors["lora_unet_0.lora_up.weight"], network.file_tensors(torch.float32)["lora_unet_0.lora_up.weight"])
+    assert not torch.equal(
+        tensors["lora_unet_0.lora_up.weight"], network.file_tensors(torch.float32)["lora_unet_0.lora_up.weight"]
+    )
 
 
 def test_a_file_may_know_only_some_modules(network: Network) -> None:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.options import LoraOptions
 from torch import nn
 
 from loracore import Adapter, Config, LoraTarget, NetworkOptions, TrainingOptions
 from loracore.networks.network import build_network
 from loracore.networks.rates import learning_rate, parameter_groups, trains
-from loracore_networks.lora.adapter import build_lora
-from loracore_networks.lora.options import LoraOptions
 
 
 def config(training: TrainingOptions | None = None, network: NetworkOptions | None = None) -> Config:

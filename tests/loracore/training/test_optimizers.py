@@ -56,5 +56,3 @@ def test_nothing_to_train_is_an_error() -> None:
 def test_metadata_names_class_and_arguments() -> None:
     optimizer = build_optimizer(group(parameter()), TrainingOptions())
     assert describe(optimizer, {"weight_decay": 0.1}) == "torch.optim.adamw.AdamW(weight_decay=0.1)"
-
-

@@ -54,7 +54,10 @@ def test_a_read_only_folder_is_an_error(tmp_path: Path) -> None:
         pass
     else:
         pytest.skip("this user may write everywhere")
-    with pytest.raises(LoracoreError, match="cannot be written"), guarded(ResultFiles(tmp_path, "my", "x"), overwrite=False):
+    with (
+        pytest.raises(LoracoreError, match="cannot be written"),
+        guarded(ResultFiles(tmp_path, "my", "x"), overwrite=False),
+    ):
         pass
 
 

@@ -32,7 +32,11 @@ def test_two_processes_train_what_one_trains_with_the_same_global_batch(toy_conf
 
 def test_precision_names_are_dtypes() -> None:
     cpu = torch.device("cpu")
-    assert [weight_dtype(name, cpu) for name in ("no", "fp16", "bf16")] == [torch.float32, torch.float16, torch.bfloat16]
+    assert [weight_dtype(name, cpu) for name in ("no", "fp16", "bf16")] == [
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+    ]
 
 
 def test_a_card_without_bf16_is_an_early_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from loracore import LoracoreError, hookimpl
+from loracore import LoracoreError, NoisyBatch, hookimpl
 from loracore.training.run import Run
 
 TrainToy = Callable[..., Path]
@@ -147,30 +147,33 @@ def test_ranks_come_from_the_file_when_asked(train_toy: TrainToy) -> None:
     assert second["lora_unet_blocks_0_mix.alpha"] == 2
 
 
+class Poison:
+    """Makes the losses of one batch, or of all, worthless."""
+
+    def __init__(self, batch: int | None = None) -> None:
+        self.batch = batch
+        self.calls = 0
+        self.skipped = 0
+
+    @hookimpl
+    def loss_weighting(self, batch: NoisyBatch) -> torch.Tensor:
+        self.calls += 1
+        worth = float("nan") if self.batch in {None, self.calls} else 1.0
+        return torch.full((len(batch.timesteps),), worth)
+
+    @hookimpl
+    def run_finished(self, run: Run) -> None:
+        self.skipped = run.history.skipped
+
+
 def test_bad_steps_are_never_applied(train_toy: TrainToy) -> None:
-    class Poison:
-        @hookimpl
-        def loss_weighting(self, batch: Any) -> torch.Tensor:
-            weights: torch.Tensor = torch.ones(len(batch.timesteps))
-            self.calls = self.calls + 1 if hasattr(self, "calls") else 1
-            return weights * float("nan") if self.calls == 3 else weights
-
-        @hookimpl
-        def run_finished(self, run: Run) -> None:
-            self.skipped = run.history.skipped
-
-    poison = Poison()
+    poison = Poison(batch=3)
     tensors = load_file(train_toy(plugin=poison))
     assert poison.skipped == 1
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
 def test_a_run_that_never_gets_a_finite_loss_ends(train_toy: TrainToy) -> None:
-    class Poison:
-        @hookimpl
-        def loss_weighting(self, batch: Any) -> torch.Tensor:
-            return torch.full((len(batch.timesteps),), float("inf"))
-
     with pytest.raises(LoracoreError, match="in a row"):
         train_toy("--max_train_steps", "60", plugin=Poison())
 

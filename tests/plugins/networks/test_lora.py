@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from loracore_networks.lora.adapter import LoraAdapter, build_lora
+from loracore_networks.lora.options import LoraOptions, findings
 from torch import nn
 from torch.nn import functional
 
 from loracore import Config, DataError, LoraTarget, NetworkOptions, SampleRng
-from loracore_networks.lora.adapter import LoraAdapter, build_lora
-from loracore_networks.lora.options import LoraOptions, findings
 
-LAYERS = {
+LAYERS: dict[str, tuple[nn.Linear | nn.Conv2d, tuple[int, ...]]] = {
     "linear": (nn.Linear(6, 5), (3, 7, 6)),
     "conv1x1": (nn.Conv2d(6, 5, 1), (3, 6, 4, 4)),
     "conv3x3": (nn.Conv2d(6, 5, 3, padding=1), (3, 6, 4, 4)),
@@ -46,7 +46,7 @@ def test_live_output_equals_the_merged_weight(kind: str) -> None:
     if isinstance(layer, nn.Linear):
         merged = functional.linear(inputs, weight, layer.bias)
     else:
-        merged = functional.conv2d(inputs, weight, layer.bias, layer.stride, (layer.padding[0], layer.padding[1]))  # type: ignore[arg-type]  # never a word here
+        merged = functional.conv2d(inputs, weight, layer.bias, layer.stride, layer.padding)
     assert torch.allclose(live, merged, atol=1e-5)
 
 

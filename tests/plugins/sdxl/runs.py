@@ -6,17 +6,21 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
-
-from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part
-from loracore.diffusion.options import ClipTextOptions, DdpmOptions
 from loracore_sdxl import models
 from loracore_sdxl.options import SdxlOptions
 
+from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part
+from loracore.diffusion.options import ClipTextOptions, DdpmOptions
+
 TABLES = (ModelOptions, DataOptions, NetworkOptions, SdxlOptions, DdpmOptions, ClipTextOptions)
-ALL: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
+Parts = frozenset[Part]
+TEXT: Parts = frozenset({"text"})
+VAE: Parts = frozenset({"vae"})
+DENOISER: Parts = frozenset({"denoiser"})
+ALL: Parts = TEXT | VAE | DENOISER
 
 
-def config_of(model: Path | str | None = None, **options: object) -> Config:
+def config_of(model: Path | str | None = None, /, **options: object) -> Config:
     """Return the options of a run on a model; those that are named count as given."""
     named = options if model is None else {"pretrained_model_name_or_path": str(model), **options}
     tables = []
@@ -28,7 +32,7 @@ def config_of(model: Path | str | None = None, **options: object) -> Config:
 
 def loaded(
     model: Path | str | None,
-    parts: frozenset[Part] = ALL,
+    parts: Parts = ALL,
     *,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,

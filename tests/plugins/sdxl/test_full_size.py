@@ -1,4 +1,5 @@
 """Against a user's own SDXL: LORACORE_SDXL_MODEL=<file or folder> pytest -m weights -s."""
+# ruff: noqa: T201  # these tests tell what they found
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.plugins.sdxl.runs import config_of, loaded
-
 from loracore_sdxl import targets, text
 from loracore_sdxl.options import findings
+
+from tests.plugins.sdxl.runs import DENOISER, TEXT, config_of, loaded
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(1800)]
 
@@ -44,7 +45,7 @@ def test_lora_keys_are_the_golden_ones(model: str, data: Path) -> None:
 
 
 def test_captions_are_encoded_without_overflow(model: str) -> None:
-    models = loaded(model, frozenset({"text"}), dtype=torch.bfloat16)
+    models = loaded(model, TEXT, dtype=torch.bfloat16)
     with torch.no_grad():
         said = text.encode(models, ["a photo of a cat"], config_of(model))
     print({name: tuple(tensor.shape) for name, tensor in said.tensors.items()})
@@ -53,6 +54,6 @@ def test_captions_are_encoded_without_overflow(model: str) -> None:
 
 
 def test_weights_of_the_unet_are_read(model: str) -> None:
-    unet = loaded(model, frozenset({"denoiser"}), dtype=torch.bfloat16).denoiser
+    unet = loaded(model, DENOISER, dtype=torch.bfloat16).denoiser
     assert unet is not None
     assert all(parameter.isfinite().all() for parameter in unet.parameters())

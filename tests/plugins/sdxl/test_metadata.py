@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from tests.plugins.sdxl.runs import config_of
-
 from loracore_sdxl import metadata
+
+from tests.plugins.sdxl.runs import config_of
 
 
 def test_file_says_what_it_is_for() -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from loracore_sdxl import names, noise
+from loracore_sdxl.recognition import UNET
+from loracore_sdxl.targets import unet_targets
 from safetensors.torch import load_file
-from tests.plugins.sdxl.runs import config_of
 from torch import Tensor, nn
 
 from loracore import Batch, Config, Framing, Models, NoisyBatch, TextConditioning
 from loracore.noise import ddpm
-from loracore_sdxl import names, noise
-from loracore_sdxl.recognition import UNET
-from loracore_sdxl.targets import unet_targets
+from tests.plugins.sdxl.runs import config_of
 
 FRAMING = Framing(original=(1920, 1080), resized=(1365, 768), crop=(10, 0), size=(1344, 768))
 

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.plugins.sdxl.runs import config_of
-
-from loracore import Finding
 from loracore_sdxl.options import findings
 
+from loracore import Finding
+from tests.plugins.sdxl.runs import config_of
 
-def told(model: Path | str | None = None, **options: object) -> list[Finding]:
+
+def told(model: Path | str | None = None, /, **options: object) -> list[Finding]:
     return list(findings(config_of(model, **options)))
 
 

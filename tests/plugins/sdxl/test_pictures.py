@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
-from tests.plugins.sdxl.runs import config_of, loaded
+from loracore_sdxl import pictures, text
 
 from loracore import Models
-from loracore_sdxl import pictures, text
+from tests.plugins.sdxl.runs import config_of, loaded
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "SAMPLE_STEPS", 3)
 
 
 @pytest.fixture
@@ -36,6 +41,7 @@ def test_pictures_depend_on_the_seed_alone(models: Models) -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_picture_is_the_one_that_the_whole_pipeline_draws(models: Models) -> None:
     pipeline = StableDiffusionXLPipeline(
         vae=models.vae,

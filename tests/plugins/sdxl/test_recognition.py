@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from loracore_sdxl.recognition import check_file, check_folder
 from safetensors.torch import load_file, save_file
-from tests.plugins.sdxl import tiny
 from torch import Tensor
 
 from loracore import DataError
 from loracore.diffusion.folders import LocalFolder
-from loracore_sdxl.recognition import check_file, check_folder
+from tests.plugins.sdxl import tiny
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 
@@ -61,7 +61,7 @@ def test_cut_off_file_is_told_from_its_header(checkpoint: Path, tmp_path: Path) 
 def test_file_of_another_format_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not a .safetensors file"):
+    with pytest.raises(DataError, match=r"not a \.safetensors file"):
         check_file(path, allow_pickle=False)
 
 
@@ -90,7 +90,7 @@ def test_folder_of_another_architecture_is_named(
 
 
 def test_folder_without_a_unet_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no unet/config.json"):
+    with pytest.raises(DataError, match=r"no unet/config\.json"):
         check_folder(LocalFolder(tmp_path))
 
 

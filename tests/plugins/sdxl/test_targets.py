@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.plugins.sdxl.runs import config_of, loaded
+from loracore_sdxl import targets
 from torch import nn
 
 from loracore import LoraTarget, Models
-from loracore_sdxl import targets
+from tests.plugins.sdxl.runs import DENOISER, TEXT, config_of, loaded
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_keys_shapes_and_order_of_the_full_size_model_are_the_fields(
 
 
 def test_only_loaded_parts_are_targets(folder: Path) -> None:
-    models = loaded(folder, frozenset({"text"}))
+    models = loaded(folder, TEXT)
     assert {target.part for target in targets.every(models, config_of())} == {"te1", "te2"}
 
 
@@ -63,11 +63,11 @@ def test_only_the_last_layer_of_text_encoder_1_is_unused(full_size: Models) -> N
 def test_unused_targets_are_those_without_a_gradient(folder: Path) -> None:
     from loracore_sdxl import text
 
-    models = loaded(folder, frozenset({"text"}))
+    models = loaded(folder, TEXT)
     for encoder in models.text.values():
         encoder.requires_grad_(True)
     states = text.encode(models, ["a cat"], config_of())
-    torch.cat([tensor.square().sum()[None] for tensor in states.tensors.values()]).sum().backward()
+    torch.autograd.backward([tensor.square().sum() for tensor in states.tensors.values()])
     for target in targets.every(models, config_of()):
         weight = target.layers[0].get_parameter("weight")
         assert (weight.grad is None) == target.expected_unused, target.key
@@ -87,7 +87,7 @@ def test_blocks_are_those_of_the_original_layout(full_size: Models) -> None:
 
 
 def test_unet_blocks_are_listed_in_execution_order(folder: Path) -> None:
-    models, seen = loaded(folder, frozenset({"denoiser"})), []
+    models, seen = loaded(folder, DENOISER), []
     for block in models.blocks["unet"]:
         block.register_forward_hook(lambda module, *_: seen.append(module))
     unet = models.denoiser

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from loracore_sdxl import text
 from safetensors.torch import load_file
-from tests.plugins.sdxl.runs import config_of, loaded
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from loracore import TextConditioning
 from loracore.diffusion.weight_names import clip_names
-from loracore_sdxl import text
+from tests.plugins.sdxl.runs import TEXT, config_of, loaded
 
-TEXT = frozenset({"text"})
 Encoders = tuple[CLIPTextModel, CLIPTextModelWithProjection]
 
 

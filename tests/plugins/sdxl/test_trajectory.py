@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from loracore_sdxl.names import unet_names
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tests.plugins.sdxl import tiny
 from torch import Tensor
 
 from loracore import Batch, Framing, TextConditioning, hookimpl
 from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
 from loracore.training.train import train
-from loracore_sdxl.names import unet_names
+from tests.plugins.sdxl import tiny
 
 PREFIX = "model.diffusion_model."
 
@@ -69,7 +69,9 @@ def write_model(folder: Path, data: Path, config: dict[str, Any]) -> Path:
     """Write the golden U-Net, with text encoders and VAE that the run loads and the injected batch ignores."""
     tiny.write_folder(folder)
     unet = UNet2DConditionModel(**config)
-    tensors = {name.removeprefix(PREFIX): t.float() for name, t in load_file(data / "tiny-sdxl-unet.safetensors").items()}
+    tensors = {
+        name.removeprefix(PREFIX): t.float() for name, t in load_file(data / "tiny-sdxl-unet.safetensors").items()
+    }
     unet.load_state_dict({name: tensors[place.name] for name, place in unet_names(unet).items()})
     unet.save_pretrained(folder / "unet")
     return folder
@@ -110,7 +112,11 @@ def test_the_epsilon_trajectory_is_the_references(data: Path, tmp_path: Path, go
     assert injected.grad_norms == pytest.approx(norms, rel=tolerance["grad_norm_relative_max"])
     last = load_file(path)
     differences = torch.cat(
-        [(last[name.removeprefix("final.")] - t).abs().flatten() for name, t in stored.items() if name.startswith("final.")]
+        [
+            (last[name.removeprefix("final.")] - t).abs().flatten()
+            for name, t in stored.items()
+            if name.startswith("final.")
+        ]
     )
     assert len(last) == len(first)
     assert differences.mean() <= tolerance["final_mean_abs_max"]

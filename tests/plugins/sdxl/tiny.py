@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from loracore_sdxl.folder import FOLDERS
+from loracore_sdxl.names import unet_names
+from loracore_sdxl.recognition import TE1, TE2, UNET, VAE
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from loracore.diffusion.weight_names import Names, clip_name, open_clip_names, to_file, vae_names
 from loracore.testing import tiny_models
-from loracore_sdxl.folder import FOLDERS
-from loracore_sdxl.names import unet_names
-from loracore_sdxl.recognition import TE1, TE2, UNET, VAE
 
 WIDTHS = (16, 24)  # of the text encoders; different, so that nothing can mix them up
 SIZE_WIDTH = 8  # features of each of the six size numbers
@@ -56,7 +57,8 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
 def write_folder(folder: Path, seed: int = 0) -> Path:
     """Write the model as a diffusers folder with tokenizers."""
     for name, module in tiny_parts(seed).items():
-        module.save_pretrained(folder / FOLDERS[name])
+        saved: Any = module  # diffusers' and transformers' own base classes
+        saved.save_pretrained(folder / FOLDERS[name])
     tiny_models.write_tokenizer(folder / "tokenizer")
     tiny_models.write_tokenizer(folder / "tokenizer_2", padding="!")
     index = {"_class_name": "StableDiffusionXLPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}

@@ -34,7 +34,7 @@ def findings(config: Config) -> Sequence[Finding]:
     """Return what contradicts itself or is without effect."""
     lora, found = config[LoraOptions], []
     if config.given("conv_alpha") and lora.conv_dim is None:
-        found.append(Finding("without effect", "conv_alpha", "conv_alpha: no conv_dim is given"))
+        found.append(Finding("without effect", "conv_alpha", "without effect: no conv_dim is given"))
     if config.given("network_dropout") and lora.dropout not in (None, config[NetworkOptions].network_dropout):
         message = "network_dropout and the network argument dropout differ"
         found.append(Finding("wrong", "dropout", message, "give one of them"))

@@ -26,7 +26,7 @@ class Reader(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return B,T,F for tokens B,T."""
-        words = self.table(tokens)
+        words: Tensor = self.table(tokens)
         return words * torch.sigmoid(self.gate(words.mean(dim=1, keepdim=True)))
 
 
@@ -62,7 +62,8 @@ class Denoiser(nn.Module):
         patches = self.enter(torch.cat([latents, level], dim=1).flatten(2).transpose(1, 2).to(dtype))
         for block in self.blocks:
             patches = block(patches, words.to(dtype))
-        return self.leave(patches).transpose(1, 2).unflatten(2, (height, width))
+        left: Tensor = self.leave(patches)
+        return left.transpose(1, 2).view(-1, CHANNELS, height, width)
 
 
 def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, recipe: str) -> Models:
@@ -104,24 +105,16 @@ def encode_images(models: Models, images: Tensor) -> Latents:
 
 def targets(models: Models, mix_dim: int | None) -> list[LoraTarget]:
     """Return the reader's gate, and every layer of every block: key and value share one adapter."""
-    found = [
-        LoraTarget(f"lora_{part}_gate", (reader.get_submodule("gate"),), ("gate",), part)
-        for part, reader in models.text.items()
-    ]
+    found = []
+    for part, reader in models.text.items():
+        assert isinstance(reader, Reader)
+        found.append(LoraTarget(f"lora_{part}_gate", (reader.gate,), ("gate",), part))
     for number, block in enumerate(models.blocks.get("unet", ())):
-        for name, layers, rank in (
-            ("query", ("query",), mix_dim),
-            ("kv", ("key", "value"), mix_dim),
-            ("think", ("think",), None),
-        ):
-            found.append(
-                LoraTarget(
-                    f"lora_unet_blocks_{number}_{name}",
-                    tuple(block.get_submodule(layer) for layer in layers),
-                    tuple(f"blocks.{number}.{layer}" for layer in layers),
-                    "unet",
-                    block=f"blocks.{number}",
-                    rank=rank,
-                )
-            )
+        assert isinstance(block, Block)
+        key, path = f"lora_unet_blocks_{number}", f"blocks.{number}"
+        attention = (("query", {"query": block.query}), ("kv", {"key": block.key, "value": block.value}))
+        for name, layers in attention:
+            paths = tuple(f"{path}.{layer}" for layer in layers)
+            found.append(LoraTarget(f"{key}_{name}", tuple(layers.values()), paths, "unet", path, rank=mix_dim))
+        found.append(LoraTarget(f"{key}_think", (block.think,), (f"{path}.think",), "unet", path))
     return found

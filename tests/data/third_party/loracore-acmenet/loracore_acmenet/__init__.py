@@ -20,9 +20,7 @@ LORACORE_API = 1
 class AcmenetOptions:
     """What this network adds to the core's."""
 
-    acme_factors: Annotated[
-        int, option("low-rank products that are multiplied", ge=2, le=3, network_arg=True)
-    ] = 2
+    acme_factors: Annotated[int, option("low-rank products that are multiplied", ge=2, le=3, network_arg=True)] = 2
 
 
 @hookimpl

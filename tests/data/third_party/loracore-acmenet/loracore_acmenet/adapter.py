@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +25,19 @@ class ProductAdapter(Adapter):
         self.downs = nn.ParameterList(torch.randn(rank, inputs, device=device) * 0.1 for _ in range(factors))
         self._alpha = alpha
         self._shapes = [weight.shape for weight in weights]
-        first = target.layers[0]
-        self._conv = (first.stride, first.padding, first.dilation) if isinstance(first, nn.Conv2d) else None
+        self._operation = operation_of(target.layers[0])
 
     def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
         """Return ``output`` and what the weight change makes of the inputs."""
         change = self.weight_change(index).to(inputs.dtype)
-        if self._conv is None:
-            return output + functional.linear(inputs, change)
-        return output + functional.conv2d(inputs, change, None, *self._conv)
+        return output + self._operation(inputs, change)
 
     def file_tensors(self) -> Mapping[str, Tensor]:
-        """Return "alpha", and "up1", "down1", "up2", …"""
+        """Return "alpha", and "up1", "down1", and so on."""
         pairs = enumerate(zip(self.ups, self.downs, strict=True), start=1)
-        named = {f"{kind}{number}": one for number, pair in pairs for kind, one in zip(("up", "down"), pair, strict=True)}
+        named = {
+            f"{kind}{number}": one for number, pair in pairs for kind, one in zip(("up", "down"), pair, strict=True)
+        }
         return {"alpha": torch.tensor(self._alpha), **named}
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
@@ -56,7 +55,8 @@ class ProductAdapter(Adapter):
         start = sum(shape[0] for shape in self._shapes[:index])
         rows = slice(start, start + self._shapes[index][0])
         products = [up[rows] @ down for up, down in zip(self.ups, self.downs, strict=True)]
-        return reduce(torch.mul, products).view(self._shapes[index]) * (self._alpha / self.rank)
+        product: Tensor = reduce(torch.mul, products)
+        return product.view(self._shapes[index]) * (self._alpha / self.rank)
 
     @torch.no_grad()
     def limit_norm(self, largest: float) -> None:
@@ -71,6 +71,13 @@ class ProductAdapter(Adapter):
     @property
     def alpha_value(self) -> float:
         return self._alpha
+
+
+def operation_of(layer: nn.Linear | nn.Conv2d) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return what such a layer does with inputs and a weight."""
+    if isinstance(layer, nn.Linear):
+        return functional.linear
+    return partial(functional.conv2d, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
 
 
 def build(

@@ -1,0 +1,42 @@
+"""The sources that the house's rules are about, parsed once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+Sources = Mapping[Path, ast.Module]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def core() -> Sources:
+    """Return the modules of the core, by path from the root."""
+    return _parsed("loracore/**/*.py")
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Sources:
+    """Return the modules of our plugins' packages, by path from the root."""
+    return _parsed("plugins/*/loracore_*/**/*.py")
+
+
+@pytest.fixture(scope="session")
+def strangers() -> Sources:
+    """Return the modules of the third-party plugins that tests install, by path from the root."""
+    return _parsed("tests/data/third_party/*/*/*.py")
+
+
+def _parsed(pattern: str) -> Sources:
+    paths = sorted(path for path in ROOT.glob(pattern) if "build" not in path.relative_to(ROOT).parts)
+    return {path.relative_to(ROOT): ast.parse(path.read_text(encoding="utf-8")) for path in paths}

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from loracore.diffusion.clip_text import (
+    ClipTokenizer,
+    chunk_ids,
+    clean_text,
+    encode_ids,
+    encoder_layers,
+    join_chunks,
+    pooled_state,
+)
+from loracore.diffusion.folders import LocalFolder
+from loracore.diffusion.tokenizers import find_tokenizer
+from loracore.testing import tiny_models
+
+START, END = 98, 99
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> ClipTokenizer:
+    tiny_models.write_tokenizer(tmp_path / "tokenizer")
+    return ClipTokenizer.of(find_tokenizer(LocalFolder(tmp_path), "tokenizer", "owner/name", None))
+
+
+def whole(chunks: Tensor, pad_id: int) -> Tensor:
+    """The token row that these chunks were cut from: text, one end token, padding."""
+    texts = [[t for t in row[:, 1:-1].flatten().tolist() if t not in {END, pad_id}] for row in chunks]
+    length = chunks.shape[1] * 75 + 2
+    rows = [([START, *text][: length - 1] + [END] + [pad_id] * length)[:length] for text in texts]
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize(("encoder", "pad_id"), [(1, END), (2, 0)])
+@pytest.mark.parametrize("chunks", [1, 2, 3])
+def test_chunks_are_the_references(data: Path, encoder: int, pad_id: int, chunks: int) -> None:
+    golden = load_file(data / "textenc-sdxl.safetensors")[f"n{chunks}.ids{encoder}"]
+    assert torch.equal(chunk_ids(whole(golden, pad_id), END, pad_id), golden)
+
+
+def test_full_chunk_before_the_last_ends_with_an_end_token() -> None:
+    ids = torch.tensor([[START, *[7] * 100, END, *[0] * 50]])
+    first, second = chunk_ids(ids, END, 0)[0].tolist()
+    assert (first[-2:], second[:2], second[26]) == ([7, END], [START, 7], END)
+
+
+def test_captions_are_padded_to_whole_chunks(tokenizer: ClipTokenizer) -> None:
+    ids = tokenizer.ids(["a cat", "x" * 300], chunks=2)
+    assert ids.shape == (2, 2, 77)
+    assert ids[0, 0, :6].tolist() == [tokenizer.start_id, *ids[0, 0, 1:5].tolist(), tokenizer.end_id]
+    assert ids[1, 1, -1] == tokenizer.end_id
+
+
+def test_padding_of_the_text_encoder_replaces_the_tokenizers(tokenizer: ClipTokenizer) -> None:
+    ids = ClipTokenizer.of(tokenizer.tokenizer, pad_id=0).ids(["a"], chunks=1)
+    assert ids[0, 0, 3:].tolist() == [0] * 74
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("“dog”", '"dog"'), ("salt &amp; pepper", "salt & pepper"), ("ﬁsh", "fish"), ("dog’s", "dog's")],
+)
+def test_typographic_characters_are_made_plain(tokenizer: ClipTokenizer, written: str, read: str) -> None:
+    assert clean_text(written) == read
+    assert torch.equal(tokenizer.ids([written], 1), tokenizer.ids([read], 1))
+
+
+def test_joined_chunks_keep_the_outermost_start_and_end() -> None:
+    hidden = torch.arange(2 * 77, dtype=torch.float32).reshape(1, 2, 77, 1)
+    joined = join_chunks(hidden).flatten().tolist()
+    assert joined == [0, *range(1, 76), *range(78, 153), 153]
+
+
+def test_pooled_state_is_that_of_the_first_end_token() -> None:
+    projection = nn.Linear(3, 2, bias=False)
+    final = torch.randn(2, 5, 3)
+    ids = torch.tensor([[START, 1, END, END, END], [START, 1, 2, 3, 120]])  # ids above the end token were added
+    pooled = pooled_state(projection, final, ids, END)
+    torch.testing.assert_close(pooled, projection(torch.stack([final[0, 2], final[1, 0]])))
+
+
+def test_states_are_those_before_the_last_layer_and_after_the_norm() -> None:
+    encoder = tiny_models.text_encoder(16, layers=3)
+    seen: list[Tensor] = []
+    encoder_layers(encoder)[1].register_forward_hook(
+        lambda _module, _inputs, output: seen.append(output if isinstance(output, Tensor) else output[0])
+    )
+    ids = torch.randint(0, 512, (2, 1, 77))
+    with torch.no_grad():
+        states = encode_ids(encoder, ids)
+        direct = encoder(input_ids=ids[:, 0]).last_hidden_state
+    torch.testing.assert_close(states.penultimate, seen[0])
+    torch.testing.assert_close(states.final, direct)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from loracore.diffusion.config_shapes import HUGGING_FACE, clip_config, count_blocks, heads, norm_groups, vae_config
+from loracore.diffusion.weight_names import clip_name, to_file, vae_names
+from loracore.testing import tiny_models
+
+STANDARD_VAE = {"block_out_channels": [128, 256], "norm_num_groups": 32, "scaling_factor": 0.5}
+STANDARD_CLIP = {"hidden_size": 768, "num_attention_heads": 12, "hidden_act": "quick_gelu"}
+
+
+def test_vae_of_any_size_is_described() -> None:
+    vae = tiny_models.vae((8, 16, 16))
+    shapes = {
+        name: tuple(tensor.shape) for name, tensor in to_file(vae.state_dict(), vae_names(vae.state_dict())).items()
+    }
+    found = vae_config(shapes, STANDARD_VAE)
+    assert (found["block_out_channels"], found["layers_per_block"], found["latent_channels"]) == ([8, 16, 16], 1, 4)
+    assert (found["use_quant_conv"], found["scaling_factor"]) == (True, 0.5)
+
+
+def test_text_encoder_of_any_size_is_described() -> None:
+    encoder = tiny_models.projecting_text_encoder(24, layers=3)
+    shapes = {clip_name(key): tuple(tensor.shape) for key, tensor in encoder.state_dict().items()}
+    found = clip_config(shapes, HUGGING_FACE, STANDARD_CLIP, "text encoder")
+    assert (found["hidden_size"], found["num_hidden_layers"], found["intermediate_size"]) == (24, 3, 48)
+    assert (found["vocab_size"], found["projection_dim"]) == (tiny_models.TOKENS, 24)
+
+
+def test_guesses_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert heads([64, 128], "U-Net") == [1, 2]
+    assert norm_groups([64, 320], "U-Net") == 32
+    assert caplog.messages == []
+    assert heads([48], "U-Net") == [1]
+    assert norm_groups([8, 48], "U-Net") == 8
+    assert len(caplog.messages) == 2
+
+
+def test_blocks_are_counted_by_their_highest_number() -> None:
+    assert count_blocks(["a.0.x", "a.11.y", "b.20.z"], "a.") == 12
+    assert count_blocks(["b.0"], "a.") == 0

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from loracore.diffusion.folders import LocalFolder
+from loracore.diffusion.weights import find_weights, open_weights
+from loracore.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+def test_only_named_tensors_are_read(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2), "b": torch.zeros(3)}, tmp_path / "x.safetensors")
+    weights = open_weights(tmp_path / "x.safetensors", allow_pickle=False)
+    assert weights.shapes == {"a": (2,), "b": (3,)}
+    assert [(name, tensor.tolist()) for name, tensor in weights.read(["a"], CPU)] == [("a", [1.0, 1.0])]
+
+
+@pytest.mark.parametrize("state", [{"a": torch.ones(2)}, {"state_dict": {"a": torch.ones(2)}, "epoch": 1}])
+def test_pickled_tensors_stand_at_the_top_or_under_state_dict(tmp_path: Path, state: dict[str, object]) -> None:
+    torch.save(state, tmp_path / "x.pt")
+    weights = open_weights(tmp_path / "x.pt", allow_pickle=True)
+    assert weights.shapes == {"a": (2,)}
+    assert dict(weights.read(["a"], CPU))["a"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense"])
+def test_damaged_pickle_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        open_weights(tmp_path / "x.pt", allow_pickle=True)
+
+
+def test_pickle_without_tensors_is_told(tmp_path: Path) -> None:
+    torch.save({"epoch": 1}, tmp_path / "x.pt")
+    with pytest.raises(DataError, match="no tensors"):
+        open_weights(tmp_path / "x.pt", allow_pickle=True)
+
+
+def test_index_that_names_a_missing_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+    save_file({"a": torch.ones(2)}, tmp_path / "unet" / "one.safetensors")
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(
+        json.dumps(index), encoding="utf-8"
+    )
+    with pytest.raises(DataError, match=r"missing: two\.safetensors"):
+        find_weights(LocalFolder(tmp_path), "unet", half_first=False, allow_pickle=False)
+
+
+def test_folder_without_weights_has_none(tmp_path: Path) -> None:
+    assert find_weights(LocalFolder(tmp_path), "unet", half_first=True, allow_pickle=True) is None
