@@ -15,6 +15,8 @@ from loracore.config.values import bound_text
 
 TARGET = Path(__file__).with_name("options.md")
 
+#: Keys that only say how a feature works that this version lacks.
+WITHOUT_EFFECT = ("caption_separator", "keep_tokens", "token_warmup_min", "validation_seed")
 #: The architectures and networks of this repository.
 ARCHITECTURES = ("sdxl",)
 NETWORKS = ("lora",)
@@ -24,9 +26,9 @@ HEADER = """\
 
 Made by `docs/make_options.py` from the tables that declare the options; do not edit it by hand.
 
-An option has one name: it is the flag (`--network_dim 32`), the key in a configuration file (`network_dim = 32`) and the
-attribute in code. Flags win over the file; dashes and underscores are the same. Switches take no value and are turned
-off by `--no_NAME`. Lists take values up to the next `--`. The same text for your own set of plugins, strangers'
+An option has one name: it is the flag (`--network_dim 32`), the key in a configuration file (`network_dim = 32`) and
+the attribute in code. Flags win over the file; dashes and underscores are the same. Switches take no value and are
+turned off by `--no_NAME`. Lists take values up to the next `--`. The same for your own set of plugins, strangers'
 included: `loracore options --arch NAME --network NAME`; with `--json-schema`, a JSON Schema for editors.
 """
 
@@ -99,8 +101,13 @@ def _dataset_keys() -> Iterator[str]:
     yield "|---|---|---|"
     for name, key in KEYS.items():
         homes = ", ".join(f"`{TABLES[level]}`" for level in reversed(key.levels))
-        state = "yes" if key.off is None else "not yet: only its off value is taken"
-        yield f"| `{name}` | {homes} | {state} |"
+        yield f"| `{name}` | {homes} | {_state(name, off=key.off is not None)} |"
+
+
+def _state(name: str, *, off: bool) -> str:
+    if name in WITHOUT_EFFECT:
+        return "taken, without effect"
+    return "not yet: only its off value is taken" if off else "yes"
 
 
 def main(arguments: list[str]) -> int:

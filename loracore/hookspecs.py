@@ -61,6 +61,15 @@ def check_options(config: Config) -> Sequence[Finding]:  # type: ignore[empty-bo
 # ---- models --------------------------------------------------------------------------------------------------------
 
 
+@hookspec
+def check_models(parts: frozenset[Part], config: Config) -> None:
+    """Raise LoracoreError when the files of these parts are missing, damaged, or of another architecture.
+
+    Told once before the first phase, with every part that the run will load, so that nothing is encoded for hours and
+    lost. Only file headers are read. Nobody has to answer.
+    """
+
+
 @hookspec(firstresult=True)
 def load_models(  # type: ignore[empty-body]
     parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config

@@ -16,6 +16,9 @@ from loracore.training.assembling import Plan, assemble_run, choose_seed
 from loracore.training.loop import train_loop
 from loracore.training.outputs import guarded, result_files
 from loracore.training.processes import join_processes
+from loracore.types import Part
+
+ALL_PARTS: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
 
 
 def train(
@@ -32,6 +35,7 @@ def train(
     seed = choose_seed(config, processes)
     hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
     with hold:
+        plugins.hook.check_models(parts=ALL_PARTS, config=config)
         run = assemble_run(
             Plan(config, plugins.hook, processes, seed, datasets, index, files, [*notes, *index.warnings])
         )

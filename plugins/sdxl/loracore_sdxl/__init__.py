@@ -45,6 +45,13 @@ def check_options(config: Config) -> Sequence[Finding]:
 
 
 @hookimpl
+def check_models(parts: frozenset[Part], config: Config) -> None:
+    with quiet_libraries():  # the first import of diffusers and transformers
+        from loracore_sdxl import models
+    models.check(parts, config)
+
+
+@hookimpl
 def load_models(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
     """Return the parts of a checkpoint, a diffusers folder or a hub model."""
     with quiet_libraries():  # the first import of diffusers and transformers

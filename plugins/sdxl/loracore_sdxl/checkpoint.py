@@ -8,7 +8,6 @@ other sizes says it with config.json files in a folder of the checkpoint's name 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from loracore import DataError, Problem
@@ -17,7 +16,7 @@ from loracore.diffusion.folders import LocalFolder, read_config
 from loracore.diffusion.headers import Shape
 from loracore.diffusion.loading import EmptyPart
 from loracore.diffusion.weight_names import Names, clip_names, open_clip_names, vae_names
-from loracore.diffusion.weights import Weights, open_weights
+from loracore.diffusion.weights import Weights
 from loracore_sdxl.configs import standard_config, unet_config
 from loracore_sdxl.folder import FOLDERS, LABELS, UNUSED, build
 from loracore_sdxl.names import unet_names
@@ -26,10 +25,9 @@ from loracore_sdxl.recognition import TE1, TE2, UNET, VAE, check_names
 _PREFIXES: Mapping[str, str] = {"te1": TE1, "te2": TE2, "vae": VAE, "unet": UNET}
 
 
-def empty_parts(wanted: Sequence[str], path: Path, *, allow_pickle: bool) -> Mapping[str, EmptyPart]:
-    """Return the parts without weights; raises DataError for a damaged or foreign file, and for parts that it lacks."""
-    weights = open_weights(path, allow_pickle=allow_pickle)
-    check_names(weights.shapes, path)
+def empty_parts(wanted: Sequence[str], weights: Weights) -> Mapping[str, EmptyPart]:
+    """Return the parts without weights; raises DataError for a foreign file, and for parts that it lacks."""
+    check_names(weights.shapes, weights.origin)
     _check_complete(wanted, weights)
     return {name: _empty_part(name, weights) for name in wanted}
 
@@ -47,13 +45,13 @@ def _empty_part(name: str, weights: Weights) -> EmptyPart:
     prefix = _PREFIXES[name]
     shapes = _below(weights, prefix)
     beside = LocalFolder(weights.origin.with_suffix(""))
-    config = read_config(beside, f"{FOLDERS[name]}/config.json") or _config_of_shapes(name, weights)
+    config = read_config(beside, f"{FOLDERS[name]}/config.json") or config_of_shapes(name, weights)
     module = build(name, config)
     names = {key: place.below(prefix) for key, place in _names(name, module, shapes).items()}
     return EmptyPart(LABELS[name], module, weights, names, prefix, UNUSED.get(name, frozenset()))
 
 
-def _config_of_shapes(name: str, weights: Weights) -> dict[str, Any]:
+def config_of_shapes(name: str, weights: Weights) -> dict[str, Any]:
     """Return the part's configuration; raises DataError when the tensors that tell its sizes are missing."""
     shapes, label = _below(weights, _PREFIXES[name]), LABELS[name]
     standard = standard_config(FOLDERS[name])

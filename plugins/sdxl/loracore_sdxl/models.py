@@ -17,6 +17,7 @@ from loracore.diffusion.folders import LocalFolder, ModelFolder, open_folder
 from loracore.diffusion.loading import EmptyPart, check_parts, fill_part
 from loracore.diffusion.options import ClipTextOptions
 from loracore.diffusion.tokenizers import find_tokenizer
+from loracore.diffusion.weights import open_weights
 from loracore_sdxl import checkpoint, folder
 from loracore_sdxl.options import SdxlOptions
 
@@ -36,7 +37,7 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     else happens; then a folder of config.json files is enough, and no model at all means SDXL's own sizes. Raises
     LoracoreError for missing, damaged or foreign files.
     """
-    wanted = [name for part in ("text", "vae", "denoiser") if part in parts for name in _PARTS[part]]
+    wanted = _names_of(parts)
     empty = _empty_parts(wanted, device, dtype, config)
     check_parts(empty.values(), weights_needed=device.type != "meta")
     tokenizers = _tokenizers(wanted, config) if device.type != "meta" else {}
@@ -51,6 +52,13 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
         blocks={name: _blocks(module) for name, module in modules.items() if name != "vae"},
         extras=tokenizers,
     )
+
+
+def check(parts: frozenset[Part], config: Config) -> None:
+    """Raise LoracoreError when the named parts, or their tokenizers, cannot be loaded; no weights are read."""
+    wanted = _names_of(parts)
+    check_parts(_empty_parts(wanted, torch.device("cpu"), torch.float32, config).values(), weights_needed=True)
+    _tokenizers(wanted, config)
 
 
 def unet_blocks(unet: UNet2DConditionModel) -> Iterator[nn.Module]:
@@ -74,6 +82,10 @@ def _pairs(resnets: Sequence[nn.Module], attentions: Sequence[nn.Module], *, mid
         yield from attentions[number : number + 1]
 
 
+def _names_of(parts: frozenset[Part]) -> Sequence[str]:
+    return [name for part in ("text", "vae", "denoiser") if part in parts for name in _PARTS[part]]
+
+
 def _blocks(module: nn.Module) -> Sequence[nn.Module]:
     return tuple(unet_blocks(module) if isinstance(module, UNet2DConditionModel) else encoder_layers(module))
 
@@ -92,7 +104,7 @@ def _empty_parts(
         return folder.standard_parts(wanted)
     path = Path(given)
     if path.is_file():
-        return checkpoint.empty_parts(wanted, path, allow_pickle=options.allow_pickle)
+        return checkpoint.empty_parts(wanted, open_weights(path, allow_pickle=options.allow_pickle))
     half_first = dtype == torch.float16
     return folder.empty_parts(wanted, open_folder(given), half_first=half_first, allow_pickle=options.allow_pickle)
 

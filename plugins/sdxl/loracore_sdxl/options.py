@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from loracore import Config, DataError, DataOptions, Finding, ModelOptions, NetworkOptions, option
 from loracore.diffusion.folders import LocalFolder, looks_like_hub_id
-from loracore.diffusion.options import clip_text_findings, ddpm_findings
+from loracore.diffusion.options import DdpmOptions, clip_text_findings, ddpm_findings
 from loracore_sdxl import recognition
 
 #: The U-Net halves the latents twice, and a latent is 8 pixels wide.
@@ -54,6 +54,7 @@ def _model_findings(config: Config) -> Iterator[Finding]:
     try:
         if path.is_file():
             recognition.check_file(path, allow_pickle=config[ModelOptions].allow_pickle)
+            yield from _mark_findings(path, config)
         elif path.is_dir():
             recognition.check_folder(LocalFolder(path))
     except DataError as error:
@@ -68,6 +69,18 @@ def _model_findings(config: Config) -> Iterator[Finding]:
     if not path.exists() and not looks_like_hub_id(given):
         fix = "give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name"
         yield Finding("wrong", place, f"no such file or folder: {given}", fix)
+
+
+def _mark_findings(path: Path, config: Config) -> Iterator[Finding]:
+    """Give the marks in a checkpoint that the options contradict."""
+    ddpm = config[DdpmOptions]
+    needed = {"v_pred": ("v_parameterization", ddpm.v_parameterization)}
+    needed["ztsnr"] = ("zero_terminal_snr", ddpm.zero_terminal_snr)
+    for mark in sorted(recognition.marks(path)):
+        option_name, is_on = needed[mark]
+        if not is_on:
+            message = f"the checkpoint is marked '{mark}', but {option_name} is off"
+            yield Finding("without effect", option_name, message, f"add {option_name}")
 
 
 def _foreign_findings(config: Config) -> Iterator[Finding]:

@@ -58,6 +58,11 @@ def check_names(shapes: Mapping[str, Shape], path: Path) -> None:
         raise _other("a reduced SDXL model (SSD-1B and its like), whose blocks are numbered otherwise", path)
 
 
+def marks(path: Path) -> frozenset[str]:
+    """Return what a checkpoint says of its training by empty tensors: "v_pred", "ztsnr" (ComfyUI's convention)."""
+    return frozenset({"v_pred", "ztsnr"} & set(() if path.suffix in PICKLES else read_header(path).shapes))
+
+
 def check_folder(folder: ModelFolder) -> None:
     """Raise DataError when a folder in the diffusers layout holds another architecture, or no model at all."""
     where = Path(folder.name)

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from loracore_sdxl.options import findings
+from safetensors.torch import load_file, save_file
 
 from loracore import Finding
 from tests.plugins.sdxl.runs import config_of
@@ -72,6 +74,13 @@ def test_pickle_is_told_unless_it_is_allowed(tmp_path: Path) -> None:
     path.write_bytes(b"anything")
     assert "allow_pickle" in told(path)[0].fix
     assert told(path, allow_pickle=True) == []
+
+
+def test_checkpoint_that_is_marked_as_another_kind_is_told(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "marked.safetensors"
+    save_file(load_file(checkpoint) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, path)
+    assert [finding.option for finding in told(path)] == ["v_parameterization", "zero_terminal_snr"]
+    assert told(path, v_parameterization=True, zero_terminal_snr=True) == []
 
 
 def test_options_and_their_check_import_no_torch(checkpoint: Path) -> None:
