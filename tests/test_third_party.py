@@ -19,6 +19,9 @@ RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 Train = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SOURCES = Path(__file__).parent / "data" / "third_party"
+#: Processes that import torch take their time on a busy machine; the first test builds the wheels, too.
+pytestmark = pytest.mark.timeout(300)
+
 RECIPE = {"width": 12, "depth": 2, "seed": 5}
 
 
@@ -163,6 +166,7 @@ def test_a_strangers_own_errors_are_shown_without_traceback(
     assert done.returncode == 2
     assert "this is no Acme recipe" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "caption" not in done.stderr  # its check_models spoke before anything was encoded
 
 
 def test_plugins_lists_strangers(use: Callable[..., None], cli: RunCli) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loracore.data.buckets import Size
-    from loracore.data.index import Picture
+    from loracore.data.picture import Picture
 
 #: What is taken from a folder of pictures, where Pillow can read it.
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl"})

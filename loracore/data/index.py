@@ -13,7 +13,7 @@ from loracore.data.buckets import Buckets, make_buckets
 from loracore.data.captions import with_affixes
 from loracore.data.folders import Folder, Sight, list_folder, look_at
 from loracore.data.images import readable_suffixes
-from loracore.data.summary import BucketRow, bucket_table, dataset_metadata
+from loracore.data.picture import Index, Picture
 from loracore.errors import DataError, Problem
 
 if TYPE_CHECKING:
@@ -21,33 +21,8 @@ if TYPE_CHECKING:
     from loracore.data.buckets import Size
     from loracore.types import Framing
 
-__all__ = ["BucketRow", "Index", "Picture", "bucket_table", "dataset_metadata", "scan"]
-
 _SHOWN = 5  # names in a message that could hold thousands
 _READERS = 8  # threads; Pillow and the file system work outside the interpreter's lock
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One training picture."""
-
-    path: Path  # as the data set's folder was written, so possibly relative
-    caption: str  # ready for the text encoders
-    raw_caption: str  # without prefix and suffix
-    framing: Framing
-    repeats: int  # times an epoch
-    dataset: int
-    subset: int  # in its data set
-    interpolation: str | None  # resize_interpolation; None chooses by enlarging or shrinking
-    loss_weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Every picture of a run, and what the user should know of them."""
-
-    pictures: tuple[Picture, ...]  # by data set, subset and name
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

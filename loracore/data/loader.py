@@ -10,7 +10,7 @@ from torch import Tensor
 
 from loracore.data.cache import LatentCache, TextCache
 from loracore.data.images import load_image
-from loracore.data.index import Index, Picture
+from loracore.data.picture import Index, Picture
 from loracore.data.sampler import MicroBatch
 from loracore.types import Examples
 

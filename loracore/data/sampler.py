@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from loracore.data.buckets import Size
-    from loracore.data.index import Index
+    from loracore.data.picture import Index
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from loracore.data.captions import tag_frequency
 if TYPE_CHECKING:
     from loracore.config.datasets import DatasetSpec, SubsetSpec
     from loracore.data.buckets import Size
-    from loracore.data.index import Index, Picture
+    from loracore.data.picture import Index, Picture
 
 
 @dataclass(frozen=True, slots=True)

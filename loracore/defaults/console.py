@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
 
 if TYPE_CHECKING:
-    from loracore.data.index import Index
+    from loracore.data.picture import Index
     from loracore.training.run import Run
 
 MOST_BUCKETS = 12  # lines of the header

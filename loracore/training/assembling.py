@@ -13,12 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 from loracore.config.config import Config
 from loracore.config.datasets import DatasetSpec
 from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
-from loracore.data.index import Index
 from loracore.data.loader import Loader
+from loracore.data.picture import Index
 from loracore.data.sampler import batches_per_epoch
 from loracore.data.summary import dataset_metadata
 from loracore.errors import DataError, LoracoreError
@@ -29,7 +30,7 @@ from loracore.networks.rates import parameter_groups, trains
 from loracore.noise.rng import derive_seed
 from loracore.training.gradients import Gradients
 from loracore.training.history import LAG, History
-from loracore.training.length import run_length
+from loracore.training.length import Length, run_length
 from loracore.training.loss_scale import LossScale
 from loracore.training.metadata import BaseModelHashes, run_metadata
 from loracore.training.optimizers import build_optimizer, describe, parse_arguments
@@ -71,20 +72,15 @@ def choose_seed(config: Config, processes: Processes) -> int:
 def assemble_run(plan: Plan) -> Run:
     """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
     config, device = plan.config, plan.processes.device
-    base_model = BaseModelHashes(config[ModelOptions].pretrained_model_name_or_path or "", wanted=plan.processes.main)
+    model = config[ModelOptions].pretrained_model_name_or_path or ""
+    base_model = BaseModelHashes(model, wanted=plan.processes.main)
     loader = _loader(plan)
     models = plan.loading.models(*_parts_of_steps(config))
     network = _network(plan, models)
-    training = config[TrainingOptions]
-    groups = parameter_groups(network, config)
-    optimizer = build_optimizer(groups, training)
     sizes = [dataset.batch_size for dataset in plan.datasets]
-    length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), training)
-    warmup = warmup_steps(training.lr_warmup_steps, length.steps)
-    factor = schedule_factor(training.lr_scheduler, warmup, length.steps)
-    scale = LossScale(device) if config[ModelOptions].mixed_precision == "fp16" else None
-    parameters = [parameter for group in groups for parameter in group.parameters]
-    named = describe(optimizer, parse_arguments(training.optimizer_args, "optimizer_args"))
+    length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), config[TrainingOptions])
+    moving = _moving(plan, network, length)
+    lag = 0 if device.type == "cpu" else LAG  # the CPU has nothing to wait for
     return Run(
         config=config,
         hook=plan.hook,
@@ -95,17 +91,13 @@ def assemble_run(plan: Plan) -> Run:
         loader=loader,
         forward=Forward(plan.hook, models, config, device, plan.seed),
         network=network,
-        optimizer=optimizer,
-        schedule=Schedule(optimizer, factor),
-        gradients=Gradients(parameters, plan.processes, training.max_grad_norm, scale),
-        history=History(length.steps_per_epoch, LAG if device.type != "cpu" else 0),  # the CPU has nothing to wait for
+        optimizer=moving.optimizer,
+        schedule=moving.schedule,
+        gradients=moving.gradients,
+        history=History(length.steps_per_epoch, lag),
         progress=Progress(length.steps, shown=plan.processes.main),
         files=plan.files,
-        metadata={
-            **dataset_metadata(plan.index, plan.datasets),
-            **run_metadata(config, length, plan.seed, named),
-            **plan.hook.file_metadata(models=models, config=config),
-        },
+        metadata=_metadata(plan, models, length, moving.optimizer),
         base_model=base_model,
         resolution=plan.datasets[0].resolution,
         started=time.time(),
@@ -141,6 +133,38 @@ def adapters_for(
 
     chosen = [target for target in targets if trains(target.part, config)]
     return build_network(chosen, build, weights if config[NetworkOptions].dim_from_weights else None)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Moving:
+    """What moves the network."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+    gradients: Gradients
+
+
+def _moving(plan: Plan, network: Network, length: Length) -> _Moving:
+    """Return optimizer, schedule and gradients over the parameters that this run trains."""
+    training = plan.config[TrainingOptions]
+    groups = parameter_groups(network, plan.config)
+    optimizer = build_optimizer(groups, training)
+    warmup = warmup_steps(training.lr_warmup_steps, length.steps)
+    schedule = Schedule(optimizer, schedule_factor(training.lr_scheduler, warmup, length.steps))
+    half = plan.config[ModelOptions].mixed_precision == "fp16"
+    parameters = [parameter for group in groups for parameter in group.parameters]
+    scale = LossScale(plan.processes.device) if half else None
+    return _Moving(optimizer, schedule, Gradients(parameters, plan.processes, training.max_grad_norm, scale))
+
+
+def _metadata(plan: Plan, models: Models, length: Length, optimizer: Optimizer) -> Mapping[str, str]:
+    """Return what every file of the run says in its header."""
+    arguments = parse_arguments(plan.config[TrainingOptions].optimizer_args, "optimizer_args")
+    return {
+        **dataset_metadata(plan.index, plan.datasets),
+        **run_metadata(plan.config, length, plan.seed, describe(optimizer, arguments)),
+        **plan.hook.file_metadata(models=models, config=plan.config),
+    }
 
 
 def _loader(plan: Plan) -> Loader:

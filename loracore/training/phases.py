@@ -13,8 +13,8 @@ from tqdm import tqdm
 from loracore.config.config import Config
 from loracore.config.options import DataOptions
 from loracore.data.cache import LatentCache, TextCache
-from loracore.data.index import Index
 from loracore.data.loader import load_images
+from loracore.data.picture import Index
 from loracore.errors import DataError, Problem
 from loracore.types import Latents, Models, Part, TextConditioning
 

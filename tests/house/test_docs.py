@@ -21,10 +21,30 @@ from loracore.config.options import PluginOptions
 from loracore.config.sections import read_sections
 from loracore.config.toml_file import read_toml
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/hooks.md", "docs/architecture.md", "docs/tutorial.md")
-FENCE = re.compile(r"^```(?P<language>\w+)(?: (?P<where>file|more)=(?P<path>\S+))?\n(?P<text>.*?)^```$", re.M | re.S)
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/hooks.md",
+    "docs/architecture.md",
+    "docs/tutorial.md",
+)
+FENCE = re.compile(
+    r"^```(?P<language>\w+)(?: (?P<where>file|more)=(?P<path>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 #: Switches of commands and of other programs that the documents name, beside the options of runs.
-SWITCHES = {"json", "json_schema", "check", "arch", "network", "help", "version", "no_NAME", "no_cache_latents"}
+SWITCHES = {
+    "json",
+    "json_schema",
+    "check",
+    "arch",
+    "network",
+    "help",
+    "version",
+    "no_NAME",
+    "no_cache_latents",
+    "strict",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,7 @@ class Workplace:
         for command, expected in commands:
             printed = self.run(command)
             pattern = ".*".join(r"[^\n]*".join(map(re.escape, line.split(" … "))) for line in expected)
-            assert re.search(pattern, printed, re.S), f"$ {command}\n{printed}"
+            assert re.search(pattern, printed, re.DOTALL), f"$ {command}\n{printed}"
 
     def run(self, command: str) -> str:
         """Return what a command prints; the reader sees standard error, too."""
@@ -137,7 +157,9 @@ def test_every_option_that_a_document_names_exists(root: Path, document: str, kn
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_that_a_document_names_exists(root: Path, document: str) -> None:
     text = (root / document).read_text(encoding="utf-8")
-    assert set(re.findall(r"(?:`|^\$ |^)loracore ([a-z]+)\b", text, re.MULTILINE)) <= set(COMMANDS)
+    shown = "\n".join(block.text for block in blocks(root / document))
+    named = re.findall(r"`loracore ([a-z]+)\b", text) + re.findall(r"^(?:\$ )?loracore ([a-z]+)\b", shown, re.MULTILINE)
+    assert set(named) <= set(COMMANDS)
 
 
 def test_the_readmes_data_set_and_run_files_hold_known_keys_only(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from loracore import (
+        Batch,
         Config,
         DemoKit,
         Finding,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         Prediction,
         TextConditioning,
     )
-    from loracore.types import Batch
 
 LORACORE_API = 1
 
@@ -46,6 +46,7 @@ def check_options(config: Config) -> Sequence[Finding]:
 
 @hookimpl
 def check_models(parts: frozenset[Part], config: Config) -> None:
+    """Raise LoracoreError for parts whose files are missing, damaged or foreign."""
     with quiet_libraries():  # the first import of diffusers and transformers
         from loracore_sdxl import models
     models.check(parts, config)

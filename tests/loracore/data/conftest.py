@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from loracore.config.datasets import DatasetSpec, SubsetSpec
-from loracore.data.index import Picture
+from loracore.data.picture import Picture
 from loracore.types import Framing
 
 Golden = dict[str, Any]

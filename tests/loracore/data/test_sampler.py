@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from loracore.config.datasets import DatasetSpec
 from loracore.data.buckets import make_buckets
-from loracore.data.index import Index, Picture, bucket_table
+from loracore.data.picture import Index, Picture
 from loracore.data.sampler import MicroBatch, batches_per_epoch, epoch_batches, share
+from loracore.data.summary import bucket_table
 from loracore.types import Framing
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+
 from tests.conftest import RunCli
 from tests.plugins.sdxl import tiny
 

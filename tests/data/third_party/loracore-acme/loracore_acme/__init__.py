@@ -53,6 +53,13 @@ def check_options(config: Config) -> Sequence[Finding]:
 
 
 @hookimpl
+def check_models(config: Config) -> None:
+    from loracore_acme import models
+
+    models.read_recipe(config[ModelOptions].pretrained_model_name_or_path or "")
+
+
+@hookimpl
 def load_models(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
     from loracore_acme import models
 

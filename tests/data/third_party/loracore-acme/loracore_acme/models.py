@@ -66,14 +66,19 @@ class Denoiser(nn.Module):
         return left.transpose(1, 2).view(-1, CHANNELS, height, width)
 
 
-def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, recipe: str) -> Models:
-    """Return the named parts as the recipe says; raises DataError for a file that is none."""
+def read_recipe(recipe: str) -> tuple[int, int, int]:
+    """Return width, depth and seed; raises DataError for a file that is no recipe."""
     try:
         values = json.loads(Path(recipe).read_text(encoding="utf-8"))
-        width, depth, seed = (int(values[name]) for name in ("width", "depth", "seed"))
+        return int(values["width"]), int(values["depth"]), int(values["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = "this is no Acme recipe: a JSON file with width, depth and seed"
         raise DataError(message, where=recipe) from error
+
+
+def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, recipe: str) -> Models:
+    """Return the named parts as the recipe says."""
+    width, depth, seed = read_recipe(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader, denoiser = Reader(), Denoiser(width, depth)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from loracore import Config
+from loracore.config.options import CORE_OPTIONS
+from loracore.defaults.checks import check_options
+
+
+def fates(**options: Any) -> dict[str, str]:
+    """Return what is said of some options, by option."""
+    tables = [
+        table(**{name: value for name, value in options.items() if name in {field.name for field in fields(table)}})
+        for table in CORE_OPTIONS
+    ]
+    found = check_options(Config(tables, {name: f"--{name}" for name in options}))
+    return {finding.option: finding.fate for finding in found}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {}),
+        (
+            {"network_train_unet_only": True, "network_train_text_encoder_only": True},
+            {"network_train_text_encoder_only": "wrong"},
+        ),
+        ({"cache_text_encoder_outputs": True}, {"cache_text_encoder_outputs": "wrong"}),
+        ({"cache_text_encoder_outputs": True, "network_train_unet_only": True}, {}),
+        (
+            {"text_encoder_lr": (1e-5,), "network_train_unet_only": True},
+            {"text_encoder_lr": "without effect"},
+        ),
+        ({"unet_lr": 1e-5, "network_train_text_encoder_only": True}, {"unet_lr": "without effect"}),
+        ({"text_encoder_lr": (-1.0,)}, {"text_encoder_lr": "wrong"}),
+        ({"dim_from_weights": True}, {"dim_from_weights": "wrong"}),
+        (
+            {"dim_from_weights": True, "network_weights": "a.safetensors", "network_dim": 4},
+            {"network_dim": "without effect"},
+        ),
+        ({"lr_warmup_steps": 10}, {"lr_warmup_steps": "wrong"}),
+        ({"lr_warmup_steps": 10, "lr_scheduler": "cosine"}, {}),
+        ({"min_timestep": 500, "max_timestep": 500}, {"min_timestep": "wrong"}),
+        ({"max_train_epochs": 1, "max_train_steps": 5}, {"max_train_steps": "without effect"}),
+        ({"output_name": "a/b"}, {"output_name": "wrong"}),
+        ({"output_name": "my lora v1.2"}, {}),
+        ({"dataset_config": "d.toml", "train_data_dir": "pics"}, {"train_data_dir": "without effect"}),
+        ({"bucket_reso_steps": 20}, {"bucket_reso_steps": "wrong"}),
+    ],
+)
+def test_contradictions_are_found(options: dict[str, Any], expected: dict[str, str]) -> None:
+    assert fates(**options) == expected
