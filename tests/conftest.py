@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytest_plugins = ("tests.toy_runs",)
+
 DATA = Path(__file__).parent / "data"
 
 RunCli = Callable[..., subprocess.CompletedProcess[str]]

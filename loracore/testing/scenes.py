@@ -32,7 +32,7 @@ PLACES = MappingProxyType(
 PATTERNS = ("stripes", "spots", "edges")
 
 CONCEPT_SIZES = MappingProxyType(
-    {"small": 0.26, "": 0.32, "large": 0.39}
+    {"small": 0.3, "": 0.36, "large": 0.43}
 )  # half of the length: its parts must stay broad
 CONCEPT_BODY = (255, 176, 46)
 CONCEPT_DARK = (26, 36, 112)
@@ -195,14 +195,14 @@ def _draw_fish(picture: Image.Image, centre: Point, radius: float) -> None:
     body = Image.new("L", picture.size)
     ImageDraw.Draw(body).ellipse(_corners(-0.9, -0.53, 0.52, 0.53, centre, radius), fill=255)
     stripes = Image.new("L", picture.size)
-    for left in (-0.32, 0.16):
-        ImageDraw.Draw(stripes).polygon(_placed(_rectangle(left, -1, left + 0.24, 1), centre, radius), fill=255)
+    for left in (-0.24, 0.28):
+        ImageDraw.Draw(stripes).polygon(_placed(_rectangle(left, -1, left + 0.26, 1), centre, radius), fill=255)
     pen = ImageDraw.Draw(picture)
     pen.polygon(_placed([(0.38, 0), (1, -0.58), (0.86, 0), (1, 0.58)], centre, radius), fill=CONCEPT_DARK)
     pen.ellipse(_corners(-1, -0.62, 0.6, 0.62, centre, radius), fill=CONCEPT_DARK)  # seen on orange and yellow, too
     picture.paste(CONCEPT_BODY, mask=ImageChops.subtract(body, stripes))
-    pen.ellipse(_corners(-0.76, -0.3, -0.4, 0.06, centre, radius), fill=CONCEPT_LIGHT)
-    pen.ellipse(_corners(-0.69, -0.21, -0.51, -0.03, centre, radius), fill=CONCEPT_DARK)
+    pen.ellipse(_corners(-0.78, -0.34, -0.36, 0.08, centre, radius), fill=CONCEPT_LIGHT)
+    pen.ellipse(_corners(-0.69, -0.23, -0.49, -0.03, centre, radius), fill=CONCEPT_DARK)
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:

@@ -96,7 +96,11 @@ def _same_size(index: Index, at_once: int) -> Iterable[Sequence[int]]:
 
 
 def _check_finite(latents: dict[int, Latents], index: Index) -> None:
-    bad = [row for row, one in latents.items() if not (one.mean.isfinite().all() and one.log_variance.isfinite().all())]
+    bad = [
+        row
+        for row, one in sorted(latents.items())
+        if not (one.mean.isfinite().all() and one.log_variance.isfinite().all())
+    ]
     if bad:
         fix = "give --no_half_vae: this VAE overflows in half precision"
         raise DataError.of(

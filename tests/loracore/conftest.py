@@ -1,57 +1,115 @@
-"""A whole run of the toy architecture, in this process."""
+"""Plugins that a test installs for itself: a module and its metadata in a folder of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import tomli_w
 
-from loracore.cli.request import read_request
-from loracore.config.datasets import read_datasets
-from loracore.training.train import train
+#: (distribution, kind, plugin's name, source) → installs the plugin and returns its module's name.
+Install = Callable[[str, str, str, str], str]
 
-TrainToy = Callable[..., Path]
+_GROUPS = {"architecture": "architectures", "network": "networks", "extension": "extensions"}
+
+PLUGIN = """\
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from loracore import Finding, hookimpl, option
+
+LORACORE_API = 1
+"""
+
+TOY_ARCHITECTURE = (
+    PLUGIN
+    + """
+@dataclass(frozen=True, slots=True)
+class ToyOptions:
+    '''What the toy knows.'''
+    toy_width: Annotated[int, option("width of the toy", ge=1, le=8, network_arg=True)] = 2
+    toy_mode: Annotated[Literal["fast", "slow"], option("how the toy goes")] = "fast"
+    toy_gentle: Annotated[bool, option("be gentle")] = False
+    toy_kinds: Annotated[tuple[int, ...], option("ranks by kind", network_arg=True)] = ()
+    toy_limit: Annotated[Literal[75, 150], option("a number of few")] = 75
+
+@hookimpl
+def options(): return (ToyOptions,)
+
+@hookimpl
+def check_options(config):
+    mode = config[ToyOptions].toy_mode
+    found = [] if mode == "fast" else [Finding("wrong", "toy_mode", "slow toys are broken", "go fast")]
+    if config.given("toy_limit"):
+        found.append(Finding("without effect", "toy_limit", "toy_limit is not looked at"))
+    return found
+
+@hookimpl
+def load_models(parts): return None
+@hookimpl
+def encode_text(models): return None
+@hookimpl
+def encode_images(models): return None
+@hookimpl
+def lora_targets(models): return []
+@hookimpl
+def noise_latents(batch): return None
+@hookimpl
+def predict_noise(models, batch): return None
+"""
+)
+
+TOY_NETWORK = (
+    PLUGIN
+    + """
+@dataclass(frozen=True, slots=True)
+class ToyNetworkOptions:
+    '''What the toy network knows.'''
+    toy_dropout: Annotated[float, option("dropout of the toy", ge=0, lt=1, network_arg=True)] = 0.0
+    toy_conv: Annotated[bool, option("convolutions too", network_arg=True)] = False
+
+@hookimpl
+def options(): return (ToyNetworkOptions,)
+@hookimpl
+def build_adapter(target): return None
+"""
+)
 
 
 @pytest.fixture
-def toy_config(toy_site: Path, pictures: Path, tmp_path: Path) -> Path:
-    """Return the configuration file of a short toy run."""
-    options = {
-        "arch": "toy",
-        "pretrained_model_name_or_path": "loracore/toy",
-        "network_train_unet_only": True,
-        "train_data_dir": str(pictures),
-        "caption_extension": ".txt",
-        "resolution": "64",
-        "enable_bucket": True,
-        "min_bucket_reso": 32,
-        "max_bucket_reso": 128,
-        "bucket_reso_steps": 16,
-        "train_batch_size": 2,
-        "learning_rate": 1e-2,
-        "max_train_steps": 6,
-        "seed": 1,
-        "output_dir": str(tmp_path / "out"),
-        "output_name": "toy",
-    }
-    path = tmp_path / "toy.toml"
-    path.write_text(tomli_w.dumps(options), encoding="utf-8")
-    return path
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder that is on the path here and in processes that the test starts."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    yield folder
+    for name in [name for name, module in sys.modules.items() if str(folder) in str(vars(module).get("__file__"))]:
+        del sys.modules[name]
 
 
 @pytest.fixture
-def train_toy(toy_config: Path) -> TrainToy:
-    """Train the toy with some more flags and return the final file."""
+def install(site: Path) -> Install:
+    """Give a function that installs a plugin as a wheel would."""
 
-    def run(*more: str, plugin: object | None = None) -> Path:
-        request = read_request([str(toy_config), *more])
-        if plugin is not None:
-            request.plugins.register(plugin)
-        datasets = read_datasets(request.config, request.document)
-        path = train(request.config, request.plugins, datasets, request.notes)
-        assert path is not None
-        return path
+    def installed(distribution: str, kind: str, name: str, source: str) -> str:
+        module = f"{distribution}_{name}_module".replace("-", "_").replace(".", "_")
+        (site / f"{module}.py").write_text(source, encoding="utf-8")
+        info = site / f"{distribution.replace('-', '_')}-1.5.dist-info"
+        info.mkdir(exist_ok=True)
+        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        with (info / "entry_points.txt").open("a", encoding="utf-8") as points:
+            points.write(f"[loracore.{_GROUPS[kind]}]\n{name} = {module}\n")
+        importlib.invalidate_caches()
+        return module
 
-    return run
+    return installed
+
+
+@pytest.fixture
+def toys(install: Install) -> None:
+    """Install an architecture and a network that declare options and do nothing."""
+    install("loracore-toy", "architecture", "toy", TOY_ARCHITECTURE)
+    install("loracore-toynet", "network", "toynet", TOY_NETWORK)

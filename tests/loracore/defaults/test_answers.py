@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from loracore import (
     hookimpl,
 )
 from loracore.defaults import answers
-from tests.loracore.conftest import TrainToy
+from tests.toy_runs import TrainToy
 
 BATCH = Batch(("a", "b"), ("", ""), (), torch.zeros(2, 3, 4, 4), TextConditioning({}), torch.ones(2))
 
@@ -65,7 +66,7 @@ def test_check_models_is_asked_before_anything_is_loaded(train_toy: TrainToy) ->
             raise LoracoreError(message)
 
         @hookimpl(wrapper=True)
-        def load_models(self) -> Iterator[None]:
+        def load_models(self) -> Generator[None, Any, Any]:
             loaded.append(1)
             return (yield)
 
