@@ -63,10 +63,10 @@ def check_options(config: Config) -> Sequence[Finding]:  # type: ignore[empty-bo
 
 @hookspec
 def check_models(parts: frozenset[Part], config: Config) -> None:
-    """Raise LoracoreError when the files of these parts are missing, damaged, or of another architecture.
+    """Told once, before the first phase, which parts the run will load; whoever sees that it cannot, raises.
 
-    Told once before the first phase, with every part that the run will load, so that nothing is encoded for hours and
-    lost. Only file headers are read. Nobody has to answer.
+    Raise LoracoreError when files of these parts are missing, damaged, or of another architecture, from their headers
+    alone, so that nothing is encoded for hours and lost. Nobody has to answer.
     """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pluggy
@@ -22,7 +22,7 @@ from loracore.data.loader import Loader
 from loracore.data.picture import Index
 from loracore.data.sampler import batches_per_epoch
 from loracore.data.summary import dataset_metadata
-from loracore.errors import DataError, LoracoreError
+from loracore.errors import ConfigError, DataError, LoracoreError
 from loracore.memory.checkpointing import checkpoint_blocks
 from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
@@ -33,7 +33,7 @@ from loracore.training.history import LAG, History
 from loracore.training.length import Length, run_length
 from loracore.training.loss_scale import LossScale
 from loracore.training.metadata import BaseModelHashes, run_metadata
-from loracore.training.optimizers import build_optimizer, describe, parse_arguments
+from loracore.training.optimizers import build_optimizer, chosen_optimizer, describe, parse_arguments
 from loracore.training.outputs import ResultFiles
 from loracore.training.phases import Loading, encode_captions, encode_pictures
 from loracore.training.processes import Processes, weight_dtype
@@ -42,6 +42,9 @@ from loracore.training.run import Run
 from loracore.training.schedules import Schedule, schedule_factor, warmup_steps
 from loracore.training.step import Forward
 from loracore.types import LoraTarget, Models, Part
+
+#: A run loads all of them, one phase after the other.
+ALL_PARTS: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,6 +58,7 @@ class Plan:
     datasets: Sequence[DatasetSpec]
     index: Index
     files: ResultFiles
+    weights: Mapping[str, Tensor] | None  # of network_weights
     notes: Sequence[str]
 
     @property
@@ -69,6 +73,22 @@ def choose_seed(config: Config, processes: Processes) -> int:
     return processes.agree(random.SystemRandom().randrange(2**31)) if seed is None else seed
 
 
+def rehearse(plan: Plan) -> None:
+    """Build the whole network on the meta device, so that what cannot work is said before anything is encoded.
+
+    Raises LoracoreError for model files that cannot be loaded, starting weights that do not fit, and networks that
+    have nothing to train.
+    """
+    config = plan.config
+    chosen_optimizer(config[TrainingOptions])
+    plan.hook.check_models(parts=ALL_PARTS, config=config)
+    loading = replace(plan.loading, device=torch.device("meta"))
+    network = _network(plan, loading.models(*trained_kinds(config)))
+    if not parameter_groups(network, config):
+        message = "nothing is trained: every learning rate is 0"
+        raise ConfigError(message, where=config.place("learning_rate"), fix="set learning_rate, unet_lr, …")
+
+
 def assemble_run(plan: Plan) -> Run:
     """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
     config, device = plan.config, plan.processes.device
@@ -77,6 +97,7 @@ def assemble_run(plan: Plan) -> Run:
     loader = _loader(plan)
     models = plan.loading.models(*_parts_of_steps(config))
     network = _network(plan, models)
+    _attach(plan, network, models)
     sizes = [dataset.batch_size for dataset in plan.datasets]
     length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), config[TrainingOptions])
     moving = _moving(plan, network, length)
@@ -198,20 +219,23 @@ def _parts_of_steps(config: Config) -> tuple[Part, ...]:
 
 
 def _network(plan: Plan, models: Models) -> Network:
-    """Return the network in front of the models' layers, with its starting weights."""
-    config, options = plan.config, plan.config[NetworkOptions]
-    weights = read_network_weights(options)
+    """Return the network for the models' layers, with its starting weights."""
+    config = plan.config
     targets = plan.hook.lora_targets(models=models, config=config)
-    network = adapters_for(plan.hook, targets, config, plan.seed, weights)
+    network = adapters_for(plan.hook, targets, config, plan.seed, plan.weights)
     if not network.entries:
         message = "the network has no place in this model"
         raise LoracoreError(message, where="--network_module", fix="look at `loracore targets`")
-    if weights is not None:
-        network.load(weights, options.network_weights or "")
+    if plan.weights is not None:
+        network.load(plan.weights, config[NetworkOptions].network_weights or "")
+    return network
+
+
+def _attach(plan: Plan, network: Network, models: Models) -> None:
+    """Put the network in front of the models' layers, ready to train."""
     network.modules.to(plan.processes.device)
     network.modules.train()
-    if config[ModelOptions].gradient_checkpointing:
+    if plan.config[ModelOptions].gradient_checkpointing:
         for blocks in models.blocks.values():
             checkpoint_blocks(blocks)
     network.attach()
-    return network

@@ -17,10 +17,15 @@ from loracore.networks.rates import ParameterGroup
 
 
 def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions) -> Optimizer:
-    """Return the optimizer over these groups; raises ConfigError for arguments that its class does not take."""
-    if not groups:
-        message = "nothing is trained: every learning rate is 0, or no module was chosen"
-        raise ConfigError(message, where="--learning_rate")
+    """Return the optimizer over these groups, which must not be empty."""
+    kind, arguments = chosen_optimizer(training)
+    params = [{"params": list(group.parameters), "lr": group.lr, "name": group.name} for group in groups]
+    optimizer: Optimizer = kind(params, lr=training.learning_rate, **arguments)
+    return optimizer
+
+
+def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, Any]]:
+    """Return the optimizer's class and its arguments; raises ConfigError for arguments that the class does not take."""
     kind = optimizer_class(training.optimizer_type)
     arguments = parse_arguments(training.optimizer_args, "optimizer_args")
     known = set(inspect.signature(kind).parameters) - {"params", "lr"}
@@ -28,11 +33,7 @@ def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions)
         if name not in known:
             message = f"{kind.__name__} takes no argument '{name}'"
             raise ConfigError(message, where="--optimizer_args", fix=did_you_mean(name, known))
-    if kind is torch.optim.AdamW:
-        arguments = {"fused": True, **arguments}
-    params = [{"params": list(group.parameters), "lr": group.lr, "name": group.name} for group in groups]
-    optimizer: Optimizer = kind(params, lr=training.learning_rate, **arguments)
-    return optimizer
+    return kind, {"fused": True, **arguments} if kind is torch.optim.AdamW else arguments
 
 
 def optimizer_class(name: str) -> type[Any]:

@@ -10,15 +10,12 @@ import pluggy
 
 from loracore.config.config import Config
 from loracore.config.datasets import DatasetSpec
-from loracore.config.options import SavingOptions
+from loracore.config.options import NetworkOptions, SavingOptions
 from loracore.data.index import scan
-from loracore.training.assembling import Plan, assemble_run, choose_seed
+from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse
 from loracore.training.loop import train_loop
 from loracore.training.outputs import guarded, result_files
 from loracore.training.processes import join_processes
-from loracore.types import Part
-
-ALL_PARTS: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
 
 
 def train(
@@ -33,11 +30,11 @@ def train(
     files = result_files(config[SavingOptions])
     index = scan(datasets)
     seed = choose_seed(config, processes)
+    weights = read_network_weights(config[NetworkOptions])
+    notes = [*notes, *index.warnings]
+    plan = Plan(config, plugins.hook, processes, seed, datasets, index, files, weights, notes)
     hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
     with hold:
-        plugins.hook.check_models(parts=ALL_PARTS, config=config)
-        run = assemble_run(
-            Plan(config, plugins.hook, processes, seed, datasets, index, files, [*notes, *index.warnings])
-        )
-        train_loop(run)
+        rehearse(plan)
+        train_loop(assemble_run(plan))
     return files.final if processes.main else None

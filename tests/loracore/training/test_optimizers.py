@@ -48,11 +48,6 @@ def test_unknown_arguments_suggest_the_nearest() -> None:
         build_optimizer(group(parameter()), TrainingOptions(optimizer_args=("weight_decai=0.1",)))
 
 
-def test_nothing_to_train_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="nothing is trained"):
-        build_optimizer([], TrainingOptions())
-
-
 def test_metadata_names_class_and_arguments() -> None:
     optimizer = build_optimizer(group(parameter()), TrainingOptions())
     assert describe(optimizer, {"weight_decay": 0.1}) == "torch.optim.adamw.AdamW(weight_decay=0.1)"

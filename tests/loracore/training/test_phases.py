@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from loracore import DataError, Latents, NoisyBatch, hookimpl
+from loracore import DataError, Latents, LoraTarget, NoisyBatch, hookimpl
 from tests.toy_runs import TrainToy
 
 
@@ -16,7 +16,7 @@ class Counter:
     def __init__(self) -> None:
         self.captions: list[str] = []
         self.pictures = 0
-        self.adapters = 0
+        self.targets: set[str] = set()
         self.sigmas: list[float] = []
 
     @hookimpl(wrapper=True)
@@ -30,8 +30,8 @@ class Counter:
         return (yield)
 
     @hookimpl(wrapper=True)
-    def build_adapter(self) -> Generator[None, Any, Any]:
-        self.adapters += 1
+    def build_adapter(self, target: LoraTarget) -> Generator[None, Any, Any]:
+        self.targets.add(target.key)
         return (yield)
 
     @hookimpl(wrapper=True)
@@ -57,7 +57,7 @@ def test_captions_are_encoded_in_every_step_while_text_encoders_train(train_toy:
 def test_every_target_is_offered_to_the_network(train_toy: TrainToy) -> None:
     counter = Counter()
     train_toy(plugin=counter)
-    assert counter.adapters == 4
+    assert counter.targets == {f"lora_unet_blocks_{n}_{layer}" for n in (0, 1) for layer in ("conv", "mix")}
 
 
 def test_timesteps_stay_in_the_asked_range(train_toy: TrainToy) -> None:

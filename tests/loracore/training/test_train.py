@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +199,35 @@ def test_freed_parts_are_gone_when_training_starts(train_toy: TrainToy) -> None:
     train_toy(plugin=watch)
     assert len(watch.parts) == 2
     assert watch.alive == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--learning_rate", "0"), "nothing is trained"),
+        (("--network_weights", "nowhere.safetensors"), "cannot be read"),
+        (("--optimizer_args", "weight_decai=1"), "did you mean 'weight_decay'"),
+        (("--optimizer_args", "weight_decay"), "not key=value"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_encoded(
+    train_toy: TrainToy, words: tuple[str, ...], message: str
+) -> None:
+    class Encoding:
+        called = False
+
+        @hookimpl(wrapper=True)
+        def encode_text(self) -> Generator[None, Any, Any]:
+            self.called = True
+            return (yield)
+
+    encoding = Encoding()
+    with pytest.raises(LoracoreError, match=message):
+        train_toy(*words, plugin=encoding)
+    assert not encoding.called
+
+
+def test_starting_weights_of_another_rank_are_refused_early(train_toy: TrainToy) -> None:
+    first = train_toy("--network_dim", "3")
+    with pytest.raises(LoracoreError, match="dim_from_weights"):
+        train_toy("--network_weights", str(first), "--output_name", "next")
