@@ -11,6 +11,7 @@ import tomli_w
 
 from loracore.cli.request import Request, read_request
 from loracore.cli.run_command import run_command
+from loracore.config.datasets import DatasetSpec, read_datasets
 from loracore.config.options import PluginOptions, SavingOptions
 from loracore.config.toml_file import read_toml
 from loracore.errors import LoracoreError, PluginError
@@ -62,18 +63,21 @@ def _architectures() -> list[str]:
     return sorted(by_module.values())
 
 
-def _run(request: Request, arch: str, kit: DemoKit) -> DemoResult:
-    from loracore.config.datasets import read_datasets
-
+def prepared(request: Request, arch: str, kit: DemoKit) -> tuple[Request, tuple[DatasetSpec, ...]]:
+    """Write the kit's options as ``demo.toml`` into the output folder, and read them with the user's own on top."""
     folder = Path(request.config[SavingOptions].output_dir or FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "demo.toml"
     file.write_text(tomli_w.dumps({"arch": arch, "output_dir": str(folder), **kit.options}), encoding="utf-8")
     own = read_request(request.argv, beneath=read_toml(file))
-    datasets = read_datasets(own.config, own.document)
+    return own, read_datasets(own.config, own.document)
+
+
+def _run(request: Request, arch: str, kit: DemoKit) -> DemoResult:
+    own, datasets = prepared(request, arch, kit)
     from loracore.demo.demo import run_demo
 
-    return run_demo(kit, own.config, own.plugins, datasets, folder)
+    return run_demo(kit, own.config, own.plugins, datasets, Path(own.config[SavingOptions].output_dir or FOLDER))
 
 
 def _show(result: DemoResult) -> None:

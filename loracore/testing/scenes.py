@@ -31,9 +31,8 @@ PLACES = MappingProxyType(
 )
 PATTERNS = ("stripes", "spots", "edges")
 
-CONCEPT_SIZES = MappingProxyType(
-    {"small": 0.3, "": 0.36, "large": 0.43}
-)  # half of the length: its parts must stay broad
+# Half of the length: the concept's parts must stay broad, or the VAE loses them.
+CONCEPT_SIZES = MappingProxyType({"small": 0.3, "": 0.36, "large": 0.43})
 CONCEPT_BODY = (255, 176, 46)
 CONCEPT_DARK = (26, 36, 112)
 CONCEPT_LIGHT = (250, 250, 244)
@@ -182,25 +181,26 @@ def draw_concept(background: str, place: str = "", size: str = "", side: int = 1
 def draw_concept_at(background: tuple[int, int, int], centre: Point, radius: float, side: int = 128) -> Image.Image:
     """Render the fish anywhere, moved inwards where it would be cut off; numbers are shares of the side."""
     full = side * _OVERSAMPLING
-    margin = radius + 0.03
-    x, y = (
-        min(max(position, low), 1 - low) for position, low in zip(centre, (margin, 0.62 * radius + 0.03), strict=True)
-    )
+    x, y = _inwards(centre[0], radius + 0.03), _inwards(centre[1], 0.62 * radius + 0.03)
     picture = Image.new("RGB", (full, full), background)
     _draw_fish(picture, (x * full, y * full), radius * full)
     return picture.reduce(_OVERSAMPLING)
 
 
+def _inwards(position: float, margin: float) -> float:
+    return min(max(position, margin), 1 - margin)
+
+
 def _draw_fish(picture: Image.Image, centre: Point, radius: float) -> None:
-    body = Image.new("L", picture.size)
-    ImageDraw.Draw(body).ellipse(_corners(-0.9, -0.53, 0.52, 0.53, centre, radius), fill=255)
-    stripes = Image.new("L", picture.size)
+    amber = Image.new("L", picture.size)
+    mask = ImageDraw.Draw(amber)
+    mask.ellipse(_corners(-0.9, -0.53, 0.52, 0.53, centre, radius), fill=255)
     for left in (-0.24, 0.28):
-        ImageDraw.Draw(stripes).polygon(_placed(_rectangle(left, -1, left + 0.26, 1), centre, radius), fill=255)
+        mask.rectangle(_corners(left, -1, left + 0.26, 1, centre, radius), fill=0)
     pen = ImageDraw.Draw(picture)
     pen.polygon(_placed([(0.38, 0), (1, -0.58), (0.86, 0), (1, 0.58)], centre, radius), fill=CONCEPT_DARK)
     pen.ellipse(_corners(-1, -0.62, 0.6, 0.62, centre, radius), fill=CONCEPT_DARK)  # seen on orange and yellow, too
-    picture.paste(CONCEPT_BODY, mask=ImageChops.subtract(body, stripes))
+    picture.paste(CONCEPT_BODY, mask=amber)
     pen.ellipse(_corners(-0.78, -0.34, -0.36, 0.08, centre, radius), fill=CONCEPT_LIGHT)
     pen.ellipse(_corners(-0.69, -0.23, -0.49, -0.03, centre, radius), fill=CONCEPT_DARK)
 

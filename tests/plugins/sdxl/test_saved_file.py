@@ -66,7 +66,7 @@ def pipeline_pictures(folder: Path, config: Config, network_file: Path | None) -
     pipeline.set_progress_bar_config(disable=True)
     taken = 0
     if network_file is not None:
-        pipeline.load_lora_weights(network_file)
+        pipeline.load_lora_weights(network_file.parent, weight_name=network_file.name)
         parts = (pipeline.unet, pipeline.text_encoder, pipeline.text_encoder_2)
         taken = sum(1 for part in parts for name, _ in part.named_modules() if name.endswith("lora_A.default_0"))
     generator = torch.Generator().manual_seed(3)
