@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -60,6 +61,7 @@ def run_demo(
 ) -> DemoResult:
     """Draw, train, draw again, measure both, and write the contact sheet, the loss curve and the numbers."""
     started = time.monotonic()
+    torch.set_num_threads(1)  # layers this small gain nothing from a second thread, and lose much on a busy machine
     processes = join_processes()
     dtype = weight_dtype(config[ModelOptions].mixed_precision, processes.device)
     loading = Loading(plugins.hook, processes.device, dtype, config)

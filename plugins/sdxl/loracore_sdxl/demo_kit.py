@@ -119,13 +119,13 @@ def _options() -> Mapping[str, Any]:
         "learning_rate": 4e-3,
         "lr_scheduler": "cosine",
         "lr_warmup_steps": 10,
-        "max_train_steps": 300,
+        "max_train_steps": 260,
         "debiased_estimation_loss": True,
         "seed": 1,
         "datasets": [
             {
                 "resolution": SIZE[0],
-                "batch_size": 8,
+                "batch_size": 6,
                 "subsets": subsets,
             }
         ],

@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, default=PACKAGE / "demo_pictures", help="the picture folder to write")
     parser.add_argument("--seed", type=int, default=1, help="of weights, pictures, captions and noise")
     parser.add_argument("--vae_minutes", type=float, default=20, help="on one thread of a server's processor")
-    parser.add_argument("--base_minutes", type=float, default=55)
-    parser.add_argument("--decoder_minutes", type=float, default=8)
+    parser.add_argument("--base_minutes", type=float, default=56)
+    parser.add_argument("--decoder_minutes", type=float, default=12)
     parser.add_argument("--only", nargs="+", choices=STAGES, default=STAGES, help="stages to run")
     settings = vars(parser.parse_args())
     torch.set_num_threads(1)  # small channels do not gain from more, and several trainings may run side by side

@@ -37,6 +37,8 @@ def write_folder(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1
     )
     sampler.save_pretrained(folder / "scheduler")
+    for weights in folder.glob("*/*.safetensors"):
+        weights.chmod(0o644)  # written for their owner alone, but a package's files are everyone's
     (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n", encoding="utf-8")
 
 
