@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "types"]
@@ -55,4 +58,7 @@ def tests_lowest(session: nox.Session) -> None:
 
 def install(session: nox.Session, *tools: str) -> None:
     """Install this project's packages and some tools, in the versions of constraints.txt."""
-    session.install("-c", "constraints.txt", *PACKAGES, *tools)
+    for package in PACKAGES:  # what an earlier build left would be packed again, deleted files too
+        shutil.rmtree(Path(package) / "build", ignore_errors=True)
+    constraints = str(Path("constraints.txt").resolve())
+    session.install("-c", constraints, *PACKAGES, *tools, env={"PIP_CONSTRAINT": constraints})

@@ -54,7 +54,8 @@ def options() -> tuple[type, ...]:  # type: ignore[empty-body]  # a specificatio
 def check_options(config: Config) -> Sequence[Finding]:  # type: ignore[empty-body]
     """Return what is wrong, unsupported or without effect in these options; every plugin's answer is collected.
 
-    Called once, after every option has its type and range checked and before anything is read or loaded.
+    Called once, after every option has its type and range checked and before torch is imported; files may be looked at,
+    quickly.
     """
 
 
@@ -102,8 +103,8 @@ def encode_images(models: Models, images: Tensor, config: Config) -> Latents:  #
 def lora_targets(models: Models, config: Config) -> Sequence[LoraTarget]:  # type: ignore[empty-body]
     """Return every place where a network may put an adapter, in the order of the file, for the loaded parts.
 
-    Called once after the denoiser is loaded, and by `loracore targets` with models on the meta device. Answered by the
-    architecture, which knows which layers there are and what they are called in files.
+    Called for the loaded parts of a run, and before that, like by `loracore targets`, with models on the meta device.
+    Answered by the architecture, which knows which layers there are and what they are called in files.
     """
 
 

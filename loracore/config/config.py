@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
+
+from pydantic.fields import FieldInfo
 
 from loracore.errors import Problem
+
+if TYPE_CHECKING:
+    from loracore.config.datasets import DatasetSpec
 
 Table = TypeVar("Table")
 
@@ -36,7 +41,10 @@ class Config:
     the user gave.
     """
 
-    def __init__(self, tables: Iterable[Any], places: Mapping[str, str]) -> None:
+    def __init__(
+        self, tables: Iterable[Any], places: Mapping[str, str], datasets: Iterable[DatasetSpec] = ()
+    ) -> None:
+        self._datasets = tuple(datasets)
         self._tables = MappingProxyType({type(table): table for table in tables})
         self._places = MappingProxyType(dict(places))
 
@@ -53,10 +61,24 @@ class Config:
             for field in fields(table):
                 yield field.name, getattr(table, field.name)
 
-    def with_value(self, table: type, option: str, value: object) -> Config:
-        """Return a config in which one option has another value; its place stays."""
-        tables = [replace(one, **{option: value}) if kind is table else one for kind, one in self._tables.items()]
-        return Config(tables, self._places)
+    def with_datasets(self, datasets: Iterable[DatasetSpec]) -> Config:
+        """Return a config that knows the run's data sets too."""
+        return Config(self._tables.values(), self._places, datasets)
+
+    @property
+    def datasets(self) -> tuple[DatasetSpec, ...]:
+        """The run's data sets; empty before they are read."""
+        return self._datasets
+
+    def network_args(self) -> dict[str, Any]:
+        """Return the options given that could also stand in ``network_args``, by whichever door they came."""
+        found = {}
+        for kind, table in self._tables.items():
+            for name, hint in get_type_hints(kind, include_extras=True).items():
+                extras = [one.json_schema_extra for one in hint.__metadata__ if isinstance(one, FieldInfo)]
+                if self.given(name) and any(isinstance(one, dict) and one.get("network_arg") for one in extras):
+                    found[name] = getattr(table, name)
+        return found
 
     def given(self, option: str) -> bool:
         """Tell whether the user gave this option, in a file or as a flag."""

@@ -20,6 +20,8 @@ def _data(config: Config) -> Iterator[Finding]:
     data = config[DataOptions]
     if data.dataset_config is not None and data.train_data_dir is not None:
         yield Finding("without effect", "train_data_dir", "without effect: dataset_config says where the pictures are")
+    if config.given("vae_batch_size") and not data.cache_latents:
+        yield Finding("without effect", "vae_batch_size", "without effect: pictures are encoded with their batch")
     if data.bucket_reso_steps % 8:
         yield Finding("wrong", "bucket_reso_steps", f"{data.bucket_reso_steps} is no multiple of 8")
 

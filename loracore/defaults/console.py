@@ -27,13 +27,12 @@ def step_done(run: Run, step: int) -> None:
     """Move the bar: epoch, average loss, learning rate, pictures a second, memory."""
     from loracore.training.memory_use import memory_used
 
-    images = sum(picture.repeats for picture in run.loader.index.pictures) / run.length.steps_per_epoch
     average = run.history.average
     values = {
         "epoch": f"{run.length.epoch_of(step)}/{run.length.epochs}",
         "avr_loss": "…" if average is None else f"{average:.4f}",
         "lr": f"{max(run.schedule.rates().values()):.2e}",
-        "images/s": f"{run.progress.images_per_second(images):.2f}",
+        "images/s": f"{run.progress.images_per_second():.2f}",
         "GB": f"{memory_used(run.processes.device):.1f}",
     }
     if run.history.skipped:
@@ -43,8 +42,7 @@ def step_done(run: Run, step: int) -> None:
 
 @hookimpl
 def run_finished(run: Run) -> None:
-    """Leave the bar, and say how many steps were skipped."""
-    run.progress.close()
+    """Say how many steps were skipped."""
     if run.history.skipped:
         run.progress.say(f"{run.history.skipped} steps were skipped: their loss or gradient was not finite")
 

@@ -1,4 +1,7 @@
-"""Writes the network to a file: every n epochs, every n steps, and at the end."""
+"""Writes the network to a file: every n epochs, every n steps, and at the end.
+
+Before all others are told, so that a failing extension cannot lose the work.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ if TYPE_CHECKING:
     from loracore.training.run import Run
 
 
-@hookimpl
+@hookimpl(tryfirst=True)
 def step_done(run: Run, step: int) -> None:
     """Save after every ``save_every_n_steps`` steps."""
     every = run.config[SavingOptions].save_every_n_steps
@@ -18,7 +21,7 @@ def step_done(run: Run, step: int) -> None:
         run.save(step=step, epoch=run.length.epoch_of(step), name=run.files.step(step))
 
 
-@hookimpl
+@hookimpl(tryfirst=True)
 def epoch_done(run: Run, epoch: int, step: int) -> None:
     """Save after every ``save_every_n_epochs`` epochs but the last, whose file is the final one."""
     every = run.config[SavingOptions].save_every_n_epochs
@@ -26,7 +29,7 @@ def epoch_done(run: Run, epoch: int, step: int) -> None:
         run.save(step=step, epoch=epoch, name=run.files.epoch(epoch))
 
 
-@hookimpl
+@hookimpl(tryfirst=True)
 def run_finished(run: Run, step: int) -> None:
     """Save the final file."""
     run.save(step=step, epoch=run.length.epochs, name=run.files.final)

@@ -57,7 +57,12 @@ class LossRecorder:
 
 
 def run_demo(
-    kit: DemoKit, config: Config, plugins: pluggy.PluginManager, datasets: Sequence[DatasetSpec], folder: Path
+    kit: DemoKit,
+    config: Config,
+    plugins: pluggy.PluginManager,
+    datasets: Sequence[DatasetSpec],
+    folder: Path,
+    notes: Sequence[str] = (),
 ) -> DemoResult:
     """Draw, train, draw again, measure both, and write the contact sheet, the loss curve and the numbers."""
     started = time.monotonic()
@@ -68,7 +73,7 @@ def run_demo(
     before = _samples(kit, loading, None)
     recorder = LossRecorder()
     plugins.register(recorder, name="demo losses")
-    network = train(config, plugins, datasets)
+    network = train(config, plugins, datasets, notes)
     plugins.unregister(recorder)
     assert network is not None  # a demo is one process
     after = _samples(kit, loading, network)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,9 +43,6 @@ class Network:
             for layer in entry.target.layers:
                 del layer.forward
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        return self.modules.parameters()
-
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw every adapter's random masks for one micro-batch."""
         for entry in self.entries:
@@ -81,7 +78,12 @@ class Network:
             raise _stranger(unknown, [entry.target.key for entry in self.entries], source)
         found = [entry for entry in self.entries if entry.target.key in by_key]
         for entry in found:
-            entry.adapter.load_file_tensors(by_key[entry.target.key])
+            try:
+                entry.adapter.load_file_tensors(by_key[entry.target.key])
+            except DataError as error:
+                problem = error.problems[0]
+                message = f"{entry.target.key}: {problem.message}"
+                raise DataError(message, where=source, fix=problem.fix) from error
         return len(found)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 
 from torch import nn
 
 from loracore.config.config import Config
 from loracore.config.options import NetworkOptions, TrainingOptions
-from loracore.networks.network import Entry, Network
+from loracore.networks.network import Network
 from loracore.types import LoraTarget
 
 
@@ -24,7 +24,12 @@ class ParameterGroup:
 
 def is_text(part: str) -> bool:
     """Tell whether a part ("te1", "unet") is a text encoder."""
-    return part.startswith("te")
+    return re.fullmatch(r"te\d+", part) is not None
+
+
+def part_of(key: str) -> str:
+    """Return the part that a file's key belongs to: "te1" of "lora_te1_text_model_…"."""
+    return key.split("_", 2)[1] if key.count("_") > 1 else ""
 
 
 def trains(part: str, config: Config) -> bool:
@@ -63,11 +68,6 @@ def parameter_groups(network: Network, config: Config) -> list[ParameterGroup]:
         if rate and not entry.target.expected_unused:
             grouped.setdefault((entry.target.part, rate), []).extend(entry.adapter.parameters())
     return [ParameterGroup(_name(part), rate, tuple(found)) for (part, rate), found in grouped.items()]
-
-
-def trained_entries(network: Network, config: Config) -> Sequence[Entry]:
-    """Return the entries that the optimizer moves."""
-    return [entry for entry in network.entries if learning_rate(entry.target, config)]
 
 
 def _name(part: str) -> str:

@@ -39,3 +39,25 @@ class SampleRng:
     def integers(self, low: int, high: int) -> Tensor:
         """Return one integer in [low, high) for each sample (B), int64."""
         return torch.cat([torch.randint(low, high, (1,), generator=generator) for generator in self._generators])
+
+
+def hashed_uniform(seeds: Tensor, count: int) -> Tensor:
+    """Return uniform numbers in [0, 1) of (B, count), on the seeds' device; each row depends on its seed alone.
+
+    ``seeds`` (B) are integers in [0, 2³²). A counter is hashed, so that large masks need no generator on the host: two
+    rounds of a 32-bit integer hash (C. Wellons, "lowbias32", 2018) over counter · 2³²/φ + seed.
+    """
+    counter = torch.arange(count, device=seeds.device)
+    mixed = _hash32(_hash32(seeds[:, None] + counter * _GOLDEN & _LOW) + counter & _LOW)
+    return mixed.float().div_(2**32).clamp_(max=_BELOW_ONE)
+
+
+_LOW, _GOLDEN = 0xFFFFFFFF, 0x9E3779B9
+_BELOW_ONE = 1 - 2**-24  # float32 rounds the largest integers up to 1
+
+
+def _hash32(numbers: Tensor) -> Tensor:
+    """Return a bijective mix of 32-bit numbers held in int64; products may wrap, their low half is right."""
+    mixed = (numbers ^ numbers >> 16) * 0x7FEB352D & _LOW
+    mixed = (mixed ^ mixed >> 15) * 0x846CA68B & _LOW
+    return mixed ^ mixed >> 16

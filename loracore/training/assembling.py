@@ -12,7 +12,7 @@ import pluggy
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loracore.config.config import Config
@@ -26,14 +26,14 @@ from loracore.errors import ConfigError, DataError, LoracoreError
 from loracore.memory.checkpointing import checkpoint_blocks
 from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
-from loracore.networks.rates import parameter_groups, trains
+from loracore.networks.rates import parameter_groups, part_of, trains
 from loracore.noise.rng import derive_seed
 from loracore.training.gradients import Gradients
 from loracore.training.history import LAG, History
 from loracore.training.length import Length, run_length
 from loracore.training.loss_scale import LossScale
 from loracore.training.metadata import BaseModelHashes, run_metadata
-from loracore.training.optimizers import build_optimizer, chosen_optimizer, describe, parse_arguments
+from loracore.training.optimizers import build_optimizer, describe, parse_arguments, try_optimizer
 from loracore.training.outputs import ResultFiles
 from loracore.training.phases import Loading, encode_captions, encode_pictures
 from loracore.training.processes import Processes, weight_dtype
@@ -73,20 +73,25 @@ def choose_seed(config: Config, processes: Processes) -> int:
     return processes.agree(random.SystemRandom().randrange(2**31)) if seed is None else seed
 
 
-def rehearse(plan: Plan) -> None:
+def rehearse(plan: Plan) -> Plan:
     """Build the whole network on the meta device, so that what cannot work is said before anything is encoded.
 
-    Raises LoracoreError for model files that cannot be loaded, starting weights that do not fit, and networks that
-    have nothing to train.
+    Returns the plan with what was noticed. Raises LoracoreError for model files that cannot be loaded, starting weights
+    that do not fit, optimizers that cannot be made, and networks that have nothing to train.
     """
     config = plan.config
-    chosen_optimizer(config[TrainingOptions])
+    try_optimizer(config[TrainingOptions])
     plan.hook.check_models(parts=ALL_PARTS, config=config)
     loading = replace(plan.loading, device=torch.device("meta"))
-    network = _network(plan, loading.models(*trained_kinds(config)))
+    network, found = _network(plan, loading.models(*trained_kinds(config)))
     if not parameter_groups(network, config):
-        message = "nothing is trained: every learning rate is 0"
-        raise ConfigError(message, where=config.place("learning_rate"), fix="set learning_rate, unet_lr, …")
+        message = "nothing is trained: the learning rate of every part that trains is 0"
+        given = next((name for name in ("unet_lr", "text_encoder_lr") if config.given(name)), "learning_rate")
+        raise ConfigError(message, where=config.place(given), fix="give a learning rate above 0")
+    if plan.weights is not None and found < len(network.entries):
+        note = f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh"
+        return replace(plan, notes=[*plan.notes, note])
+    return plan
 
 
 def assemble_run(plan: Plan) -> Run:
@@ -96,11 +101,12 @@ def assemble_run(plan: Plan) -> Run:
     base_model = BaseModelHashes(model, wanted=plan.processes.main)
     loader = _loader(plan)
     models = plan.loading.models(*_parts_of_steps(config))
-    network = _network(plan, models)
+    network, _ = _network(plan, models)
     _attach(plan, network, models)
     sizes = [dataset.batch_size for dataset in plan.datasets]
     length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), config[TrainingOptions])
     moving = _moving(plan, network, length)
+    samples = sum(picture.repeats for picture in plan.index.pictures)
     lag = 0 if device.type == "cpu" else LAG  # the CPU has nothing to wait for
     return Run(
         config=config,
@@ -116,9 +122,9 @@ def assemble_run(plan: Plan) -> Run:
         schedule=moving.schedule,
         gradients=moving.gradients,
         history=History(length.steps_per_epoch, lag),
-        progress=Progress(length.steps, shown=plan.processes.main),
+        progress=Progress(length.steps, samples / length.steps_per_epoch, shown=plan.processes.main),
         files=plan.files,
-        metadata=_metadata(plan, models, length, moving.optimizer),
+        metadata=_metadata(plan, models, network, moving, length),
         base_model=base_model,
         resolution=plan.datasets[0].resolution,
         started=time.time(),
@@ -126,16 +132,24 @@ def assemble_run(plan: Plan) -> Run:
     )
 
 
-def read_network_weights(network: NetworkOptions) -> Mapping[str, Tensor] | None:
-    """Return the tensors of ``network_weights``; raises DataError for a file that cannot be read."""
+def read_network_weights(config: Config) -> tuple[Mapping[str, Tensor] | None, list[str]]:
+    """Return the tensors of ``network_weights`` that this run trains, and notes on what is left out.
+
+    Raises DataError for a file that cannot be read.
+    """
+    network = config[NetworkOptions]
     if network.network_weights is None:
-        return None
+        return None, []
     path = Path(network.network_weights)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         message = f"network_weights cannot be read: {error}"
         raise DataError(message, where=str(path), fix="give a whole .safetensors file of a LoRA") from error
+    own = {name: tensor for name, tensor in tensors.items() if trains(part_of(name), config)}
+    if len(own) == len(tensors):
+        return tensors, []
+    return own, [f"network_weights: {len(tensors) - len(own)} tensors of parts that do not train are left out"]
 
 
 def adapters_for(
@@ -174,16 +188,25 @@ def _moving(plan: Plan, network: Network, length: Length) -> _Moving:
     schedule = Schedule(optimizer, schedule_factor(training.lr_scheduler, warmup, length.steps))
     half = plan.config[ModelOptions].mixed_precision == "fp16"
     parameters = [parameter for group in groups for parameter in group.parameters]
+    _leave_alone(network, parameters)
     scale = LossScale(plan.processes.device) if half else None
     return _Moving(optimizer, schedule, Gradients(parameters, plan.processes, training.max_grad_norm, scale))
 
 
-def _metadata(plan: Plan, models: Models, length: Length, optimizer: Optimizer) -> Mapping[str, str]:
+def _leave_alone(network: Network, trained: Sequence[nn.Parameter]) -> None:
+    """Ask for no gradients of adapters that the optimizer does not move: nobody would ever clear them."""
+    moved = {id(parameter) for parameter in trained}
+    for parameter in network.modules.parameters():
+        parameter.requires_grad_(id(parameter) in moved)
+
+
+def _metadata(plan: Plan, models: Models, network: Network, moving: _Moving, length: Length) -> Mapping[str, str]:
     """Return what every file of the run says in its header."""
     arguments = parse_arguments(plan.config[TrainingOptions].optimizer_args, "optimizer_args")
+    named = describe(moving.optimizer, arguments)
     return {
         **dataset_metadata(plan.index, plan.datasets),
-        **run_metadata(plan.config, length, plan.seed, describe(optimizer, arguments)),
+        **run_metadata(plan.config, network, length, plan.seed, named),
         **plan.hook.file_metadata(models=models, config=plan.config),
     }
 
@@ -218,17 +241,17 @@ def _parts_of_steps(config: Config) -> tuple[Part, ...]:
     return ("denoiser", *text, *vae)
 
 
-def _network(plan: Plan, models: Models) -> Network:
-    """Return the network for the models' layers, with its starting weights."""
-    config = plan.config
+def _network(plan: Plan, models: Models) -> tuple[Network, int]:
+    """Return the network for the models' layers, and how many of its modules start from a file."""
+    config, found = plan.config, 0
     targets = plan.hook.lora_targets(models=models, config=config)
     network = adapters_for(plan.hook, targets, config, plan.seed, plan.weights)
     if not network.entries:
         message = "the network has no place in this model"
         raise LoracoreError(message, where="--network_module", fix="look at `loracore targets`")
     if plan.weights is not None:
-        network.load(plan.weights, config[NetworkOptions].network_weights or "")
-    return network
+        found = network.load(plan.weights, config[NetworkOptions].network_weights or "")
+    return network, found
 
 
 def _attach(plan: Plan, network: Network, models: Models) -> None:

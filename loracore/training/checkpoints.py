@@ -45,9 +45,10 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         _replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         message = f"cannot be written: {error.strerror or error}"
         raise LoracoreError(message, where=str(path), fix="make room, or give another --output_dir") from error
+    finally:
+        temporary.unlink(missing_ok=True)  # also after an interrupt; the renamed one is no longer there
 
 
 def _replace(source: Path, target: Path) -> None:

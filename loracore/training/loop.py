@@ -9,6 +9,7 @@ from torch import Tensor
 
 from loracore.config.options import NetworkOptions, TrainingOptions
 from loracore.data.sampler import epoch_batches, share
+from loracore.errors import LoracoreError
 from loracore.training.length import Window, windows
 from loracore.training.optimizers import step_unless_bad
 from loracore.training.run import Run
@@ -23,27 +24,41 @@ def run_windows(run: Run) -> Iterator[Window]:
 
 
 def train_loop(run: Run) -> None:
-    """Take every step, and tell the plugins."""
-    run.hook.run_started(run=run)
+    """Take every step, and tell the plugins.
+
+    Raises LoracoreError when no step at all could be applied: there is nothing worth saving then.
+    """
+    try:
+        run.hook.run_started(run=run)
+        for window in run_windows(run):
+            _step(run, window)
+        run.history.settle()
+        if run.history.skipped == run.length.steps:
+            message = "no step could be applied: every loss or gradient was not finite"
+            raise LoracoreError(message, fix="check the base model, or use mixed_precision bf16")
+        run.network.clear_masks()
+        run.hook.run_finished(run=run, step=run.length.steps)
+    finally:
+        run.progress.close()
+
+
+def _step(run: Run, window: Window) -> None:
+    """Take one optimizer step."""
+    loss, ids = train_window(run, window)
+    grad_norm = run.gradients.reduce_and_clip()
+    bad = (~torch.isfinite(grad_norm + loss)).float()
+    step_unless_bad(run.optimizer, bad)
+    if run.gradients.scale is not None:
+        run.gradients.scale.update(bad)
     largest_norm = run.config[NetworkOptions].scale_weight_norms
-    for window in run_windows(run):
-        loss, ids = train_window(run, window)
-        grad_norm = run.gradients.reduce_and_clip()
-        bad = (~torch.isfinite(grad_norm + loss)).float()
-        step_unless_bad(run.optimizer, bad)
-        if run.gradients.scale is not None:
-            run.gradients.scale.update(bad)
-        if largest_norm:
-            run.network.limit_norms(largest_norm)
-        run.schedule.step()
-        run.gradients.zero()
-        run.history.push(window.step, loss, bad)
-        run.hook.step_done(run=run, step=window.step, loss=loss, grad_norm=grad_norm, ids=ids)
-        if window.ends_epoch:
-            run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
-    run.history.settle()
-    run.network.clear_masks()
-    run.hook.run_finished(run=run, step=run.length.steps)
+    if largest_norm:
+        run.network.limit_norms(largest_norm)
+    run.schedule.step()
+    run.gradients.zero()
+    run.history.push(window.step, loss, bad)
+    run.hook.step_done(run=run, step=window.step, loss=loss, grad_norm=grad_norm, ids=ids)
+    if window.ends_epoch:
+        run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
 
 
 def train_window(run: Run, window: Window) -> tuple[Tensor, tuple[str, ...]]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
+from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
+from types import MappingProxyType
 
 from safetensors.torch import save
 from torch import Tensor
@@ -23,6 +27,8 @@ from loracore.config.options import (
     SavingOptions,
     TrainingOptions,
 )
+from loracore.networks.network import Network
+from loracore.networks.rates import is_text, learning_rate
 from loracore.training.length import Length
 
 LEGACY_OFFSET, LEGACY_SIZE = 0x100000, 0x10000  # where the WebUI's first model hash reads
@@ -36,15 +42,46 @@ ESSENTIAL = (
     "ss_network_args",
 )
 
+#: What other trainers can switch on and this one does not have: readers find the keys that they know.
+_UNUSED: Mapping[str, object] = MappingProxyType(
+    {
+        "ss_full_fp16": False,
+        "ss_fp8_base": False,
+        "ss_fp8_base_unet": False,
+        "ss_lowram": False,
+        "ss_clip_skip": None,
+        "ss_loss_type": "l2",
+        "ss_prior_loss_weight": 1.0,
+        "ss_noise_offset": None,
+        "ss_adaptive_noise_scale": None,
+        "ss_multires_noise_iterations": None,
+        "ss_ip_noise_gamma": None,
+        "ss_face_crop_aug_range": None,
+        "ss_caption_dropout_rate": 0.0,
+        "ss_caption_dropout_every_n_epochs": 0,
+        "ss_caption_tag_dropout_rate": 0.0,
+    }
+)
 
-def run_metadata(config: Config, length: Length, seed: int, optimizer: str) -> dict[str, str]:
+
+def run_metadata(config: Config, network: Network, length: Length, seed: int, optimizer: str) -> dict[str, str]:
     """Return the keys that stay the same for every file of a run."""
-    training, network, model = config[TrainingOptions], config[NetworkOptions], config[ModelOptions]
-    values = {
+    values = {**_UNUSED, **_training_values(config, network, length), **_network_values(config, network)}
+    found = {name: str(value) for name, value in values.items()}
+    arguments = config.network_args()
+    if arguments:
+        found["ss_network_args"] = json.dumps(arguments)
+    session = random.SystemRandom().randrange(2**32)
+    return {**found, "ss_seed": str(seed), "ss_optimizer": optimizer, "ss_session_id": str(session)}
+
+
+def _training_values(config: Config, network: Network, length: Length) -> dict[str, object]:
+    training, model = config[TrainingOptions], config[ModelOptions]
+    return {
         "ss_output_name": config[SavingOptions].output_name,
         "ss_learning_rate": training.learning_rate,
         "ss_unet_lr": training.unet_lr,
-        "ss_text_encoder_lr": _rates(training.text_encoder_lr),
+        "ss_text_encoder_lr": _text_rates(config, network),
         "ss_num_batches_per_epoch": length.batches_per_epoch,
         "ss_num_epochs": length.epochs,
         "ss_max_train_steps": length.steps,
@@ -52,24 +89,25 @@ def run_metadata(config: Config, length: Length, seed: int, optimizer: str) -> d
         "ss_gradient_accumulation_steps": training.gradient_accumulation_steps,
         "ss_lr_scheduler": training.lr_scheduler,
         "ss_lr_warmup_steps": training.lr_warmup_steps,
-        "ss_network_module": _field_name(config[PluginOptions].network_module),
-        "ss_network_dim": None if network.dim_from_weights else network.network_dim,
-        "ss_network_alpha": network.network_alpha,
-        "ss_network_dropout": network.network_dropout or None,
         "ss_mixed_precision": model.mixed_precision,
         "ss_cache_latents": config[DataOptions].cache_latents,
-        "ss_seed": seed,
-        "ss_scale_weight_norms": network.scale_weight_norms,
         "ss_max_grad_norm": training.max_grad_norm,
-        "ss_optimizer": optimizer,
-        "ss_training_comment": network.training_comment,
+        "ss_training_comment": config[NetworkOptions].training_comment,
         "ss_sd_scripts_commit_hash": f"(loracore {version('loracore')})",
     }
-    found = {name: str(value) for name, value in values.items()}
-    if network.network_args:
-        pairs = (item.partition("=") for item in network.network_args)
-        found["ss_network_args"] = json.dumps({key.strip(): value.strip() for key, _, value in pairs})
-    return found
+
+
+def _network_values(config: Config, network: Network) -> dict[str, object]:
+    options = config[NetworkOptions]
+    ranks = Counter(entry.adapter.rank for entry in network.entries)
+    rank = options.network_dim or ranks.most_common(1)[0][0]
+    return {
+        "ss_network_module": _field_name(config[PluginOptions].network_module),
+        "ss_network_dim": None if options.dim_from_weights else rank,
+        "ss_network_alpha": options.network_alpha,
+        "ss_network_dropout": options.network_dropout or None,
+        "ss_scale_weight_norms": options.scale_weight_norms,
+    }
 
 
 def moment_metadata(
@@ -118,14 +156,21 @@ class BaseModelHashes:
         self._name = path.name if path.exists() else model
         self._found: Future[dict[str, str]] | None = None
         if wanted and path.is_file():
-            pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
-            self._found = pool.submit(_model_hashes, path)
-            pool.shutdown(wait=False)
+            self._found = Future()
+            # A daemon: a run that fails early does not wait for gigabytes to be read.
+            Thread(target=_fulfil, args=(self._found, path), name="hash", daemon=True).start()
 
     def metadata(self) -> dict[str, str]:
         """Return ss_sd_model_name and, for a single file, both hashes; waits until they are known."""
         hashes = {} if self._found is None else self._found.result()
         return {"ss_sd_model_name": self._name, **hashes}
+
+
+def _fulfil(promise: Future[dict[str, str]], path: Path) -> None:
+    try:
+        promise.set_result(_model_hashes(path))
+    except OSError as error:
+        promise.set_exception(error)
 
 
 def _model_hashes(path: Path) -> dict[str, str]:
@@ -139,8 +184,11 @@ def _model_hashes(path: Path) -> dict[str, str]:
     return {"ss_sd_model_hash": legacy, "ss_new_sd_model_hash": whole.hexdigest()}
 
 
-def _rates(rates: tuple[float, ...]) -> float | list[float] | None:
-    return rates[0] if len(rates) == 1 else list(rates) or None
+def _text_rates(config: Config, network: Network) -> object:
+    """Return the rates in force: one number when all text encoders share it, a list otherwise, None without any."""
+    rates = {entry.target.part: learning_rate(entry.target, config) for entry in network.entries}
+    found = [rate for part, rate in rates.items() if is_text(part)]
+    return found[0] if len(set(found)) == 1 else found or None
 
 
 def _field_name(name: str) -> str:

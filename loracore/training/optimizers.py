@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loracore.config.options import TrainingOptions
@@ -20,8 +21,17 @@ def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions)
     """Return the optimizer over these groups, which must not be empty."""
     kind, arguments = chosen_optimizer(training)
     params = [{"params": list(group.parameters), "lr": group.lr, "name": group.name} for group in groups]
-    optimizer: Optimizer = kind(params, lr=training.learning_rate, **arguments)
+    try:
+        optimizer: Optimizer = kind(params, lr=training.learning_rate, **arguments)
+    except (ValueError, TypeError, RuntimeError) as error:
+        message = f"{kind.__name__} refuses its arguments: {error}"
+        raise ConfigError(message, where="--optimizer_args", fix="see the optimizer's own documentation") from error
     return optimizer
+
+
+def try_optimizer(training: TrainingOptions) -> None:
+    """Make the optimizer for a parameter of no importance; raises ConfigError when that cannot be done."""
+    build_optimizer([ParameterGroup("trial", training.learning_rate, (nn.Parameter(torch.zeros(1)),))], training)
 
 
 def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, Any]]:
@@ -39,8 +49,12 @@ def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, An
 def optimizer_class(name: str) -> type[Any]:
     """Return the class behind an ``optimizer_type``; bitsandbytes is imported only for its own."""
     if name == "AdamW8bit":
+        quiet = logging.getLogger("bitsandbytes")
+        level = quiet.level
+        quiet.setLevel(logging.ERROR)  # it warns of kernels for arithmetic that nobody asked for
         import bitsandbytes
 
+        quiet.setLevel(level)
         found: type[Any] = bitsandbytes.optim.AdamW8bit
         return found
     return torch.optim.AdamW

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +38,13 @@ class ResultFiles:
         return self.folder / f"{self.name or 'at'}-step{step:08d}.{self.extension}"
 
     def existing(self) -> list[Path]:
-        """Return the results of this name that are there already, of whatever run."""
-        patterns = (f"{self.name or 'epoch'}-[0-9]*", f"{self.name or 'at'}-step[0-9]*")
-        found = [path for pattern in patterns for path in self.folder.glob(f"{pattern}.{self.extension}")]
-        return sorted({*found, *([self.final] if self.final.exists() else [])})
+        """Return the results of this name that are there already, of whatever run: the final file, epochs and steps."""
+        epochs, steps = (re.escape(prefix) for prefix in (self.name or "epoch", self.name or "at"))
+        pattern = re.compile(rf"({epochs}-\d{{6,}}|{steps}-step\d{{8,}})\.{re.escape(self.extension)}")
+        found = (
+            {path for path in self.folder.iterdir() if pattern.fullmatch(path.name)} if self.folder.is_dir() else set()
+        )
+        return sorted(found | ({self.final} if self.final.exists() else set()))
 
 
 def result_files(saving: SavingOptions) -> ResultFiles:
@@ -53,12 +57,13 @@ def result_files(saving: SavingOptions) -> ResultFiles:
 
 @contextmanager
 def guarded(files: ResultFiles, *, overwrite: bool) -> Iterator[None]:
-    """Hold the output folder for one run.
+    """Hold the output folder for one run; a folder that was made for it and stays empty is taken away again.
 
     Raises LoracoreError when it cannot be written to, when another run holds it, or when results of this name exist
     and ``overwrite`` is off.
     """
-    _check_writable(files.folder)
+    made = not files.folder.exists()
+    check_writable(files.folder)
     lock = FileLock(files.folder / LOCK_NAME)
     try:
         lock.acquire(timeout=0)
@@ -70,11 +75,13 @@ def guarded(files: ResultFiles, *, overwrite: bool) -> Iterator[None]:
             _check_free(files)
         yield
     finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+        _release(lock)
+        if made:
+            _remove_empty(files.folder)
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Make the folder where it is missing; raises LoracoreError when nothing can be written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -82,6 +89,22 @@ def _check_writable(folder: Path) -> None:
     except OSError as error:
         message = f"the output folder cannot be written to: {error.strerror or error}"
         raise LoracoreError(message, where=str(folder), fix="give another --output_dir") from error
+
+
+def _release(lock: FileLock) -> None:
+    """Take the lock's file away while it is still held: whoever comes next makes a new one.
+
+    Unlinked after the release, the file could already be another run's. Windows refuses to unlink an open file; there
+    it stays behind, unlocked.
+    """
+    with suppress(OSError):
+        Path(lock.lock_file).unlink()
+    lock.release()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # it holds something
+        folder.rmdir()
 
 
 def _check_free(files: ResultFiles) -> None:

@@ -72,7 +72,7 @@ def encode_pictures(loading: Loading, index: Index, *, show: bool = True) -> Lat
             bar.update(len(rows))
     del models
     free_memory()
-    _check_finite(found, index)
+    _check_finite(found, index, halved=loading.dtype != torch.float32)
     return LatentCache(found)
 
 
@@ -95,14 +95,14 @@ def _same_size(index: Index, at_once: int) -> Iterable[Sequence[int]]:
         yield from (rows[start : start + at_once] for start in range(0, len(rows), at_once))
 
 
-def _check_finite(latents: dict[int, Latents], index: Index) -> None:
+def _check_finite(latents: dict[int, Latents], index: Index, *, halved: bool) -> None:
     bad = [
         row
         for row, one in sorted(latents.items())
         if not (one.mean.isfinite().all() and one.log_variance.isfinite().all())
     ]
     if bad:
-        fix = "give --no_half_vae: this VAE overflows in half precision"
+        fix = "give --no_half_vae: the VAE overflows in half precision" if halved else "the VAE's file may be damaged"
         raise DataError.of(
             Problem("the picture's latents are not finite", str(index.pictures[row].path), fix) for row in bad
         )

@@ -30,11 +30,6 @@ class Processes:
             distributed.all_reduce(tensor)
         return tensor
 
-    def wait(self) -> None:
-        """Return when every process has come here."""
-        if self.count > 1:
-            PartialState().wait_for_everyone()
-
     def agree(self, number: int) -> int:
         """Return the main process's number in every process."""
         if self.count == 1:
@@ -47,7 +42,9 @@ def join_processes() -> Processes:
     """Return this process's place; a launcher (`accelerate launch`, torchrun) says how many there are."""
     # Without cpu=True accelerate sees no process group on a machine without a card: each process would run alone.
     state = PartialState(cpu=not torch.accelerator.is_available())
-    return Processes(state.device, state.process_index, state.num_processes)
+    # accelerate numbers the CPU ("cpu:0"), a name that file readers refuse.
+    device = torch.device("cpu") if state.device.type == "cpu" else state.device
+    return Processes(device, state.process_index, state.num_processes)
 
 
 def weight_dtype(mixed_precision: str, device: torch.device) -> torch.dtype:

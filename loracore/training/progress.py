@@ -12,8 +12,9 @@ from tqdm import tqdm
 class Progress:
     """A bar of steps, with what has become known lately behind it; it appears with the first step."""
 
-    def __init__(self, total: int, *, shown: bool) -> None:
+    def __init__(self, total: int, images_per_step: float, *, shown: bool) -> None:
         self._total = total
+        self._images_per_step = images_per_step
         self._shown = shown
         self._bar: tqdm[Any] | None = None
 
@@ -32,12 +33,13 @@ class Progress:
         if self._shown:
             tqdm.write(line, file=sys.stderr)
 
-    def images_per_second(self, images_per_step: float) -> float:
+    def images_per_second(self) -> float:
         """Return the pace since the bar appeared; 0 before anything can be said."""
         elapsed = 0.0 if self._bar is None else float(self._bar.format_dict["elapsed"])
-        return (self._bar.n + 1) * images_per_step / elapsed if self._bar is not None and elapsed else 0.0
+        return (self._bar.n + 1) * self._images_per_step / elapsed if self._bar is not None and elapsed else 0.0
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None

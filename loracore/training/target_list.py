@@ -35,8 +35,10 @@ def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[Targ
     parts = frozenset(trained_kinds(config))
     models = hook.load_models(parts=parts, device=torch.device("meta"), dtype=torch.float32, config=config)
     targets = hook.lora_targets(models=models, config=config)
-    weights = read_network_weights(config[NetworkOptions])
+    weights, _ = read_network_weights(config)
     network = adapters_for(hook, targets, config, 0, weights)
+    if weights is not None:
+        network.load(weights, config[NetworkOptions].network_weights or "")
     return [_row(entry, config) for entry in network.entries]
 
 

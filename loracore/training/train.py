@@ -10,7 +10,7 @@ import pluggy
 
 from loracore.config.config import Config
 from loracore.config.datasets import DatasetSpec
-from loracore.config.options import NetworkOptions, SavingOptions
+from loracore.config.options import SavingOptions
 from loracore.data.index import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse
 from loracore.training.loop import train_loop
@@ -28,13 +28,13 @@ def train(
     """
     processes = join_processes()
     files = result_files(config[SavingOptions])
-    index = scan(datasets)
     seed = choose_seed(config, processes)
-    weights = read_network_weights(config[NetworkOptions])
-    notes = [*notes, *index.warnings]
-    plan = Plan(config, plugins.hook, processes, seed, datasets, index, files, weights, notes)
+    config = config.with_datasets(datasets)
+    weights, left_out = read_network_weights(config)
     hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
     with hold:
-        rehearse(plan)
-        train_loop(assemble_run(plan))
+        index = scan(datasets)
+        notes = [*notes, *left_out, *index.warnings]
+        plan = Plan(config, plugins.hook, processes, seed, datasets, index, files, weights, notes)
+        train_loop(assemble_run(rehearse(plan)))
     return files.final if processes.main else None

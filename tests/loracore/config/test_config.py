@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loracore.config.config import Config, Finding
+from loracore.config.datasets import DatasetSpec
 from tests.loracore.config.tables import Numbers, Words
 
 CONFIG = Config([Numbers(rank=8), Words()], {"rank": "a.toml:3"})
@@ -23,6 +24,7 @@ def test_a_finding_is_placed_where_its_option_was_given() -> None:
     assert Finding("wrong", "alpha", "too high").problem(CONFIG).where == "--alpha"
 
 
-def test_another_value_leaves_the_first_config_alone() -> None:
-    other = CONFIG.with_value(Numbers, "rank", 2)
-    assert (CONFIG[Numbers].rank, other[Numbers].rank, other.place("rank")) == (8, 2, "a.toml:3")
+def test_data_sets_come_later_and_leave_the_first_config_alone() -> None:
+    dataset = DatasetSpec((64, 64), 1, False, 256, 1024, 64, False, ())
+    other = CONFIG.with_datasets([dataset])
+    assert (CONFIG.datasets, other.datasets, other.place("rank")) == ((), (dataset,), "a.toml:3")

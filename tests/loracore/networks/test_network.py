@@ -30,7 +30,7 @@ def network(layers: tuple[nn.Linear, nn.Linear]) -> Network:
 
 
 def randomise(network: Network) -> None:
-    for parameter in network.parameters():
+    for parameter in network.modules.parameters():
         nn.init.normal_(parameter)
 
 

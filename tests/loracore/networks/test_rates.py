@@ -7,7 +7,7 @@ from torch import nn
 
 from loracore import Adapter, Config, LoraTarget, NetworkOptions, TrainingOptions
 from loracore.networks.network import build_network
-from loracore.networks.rates import learning_rate, parameter_groups, trains
+from loracore.networks.rates import is_text, learning_rate, parameter_groups, part_of, trains
 
 
 def config(training: TrainingOptions | None = None, network: NetworkOptions | None = None) -> Config:
@@ -61,3 +61,12 @@ def test_groups_are_named_by_part_and_leave_out_what_never_moves() -> None:
 )
 def test_the_run_says_which_parts_train(options: NetworkOptions, expected: set[str]) -> None:
     assert {part for part in ("unet", "te1") if trains(part, config(network=options))} == expected
+
+
+def test_parts_are_read_off_keys() -> None:
+    keys = ("lora_te1_text_model_x.alpha", "lora_unet_input_blocks_4_1_proj_in", "lora_x", "nonsense")
+    assert [part_of(key) for key in keys] == ["te1", "unet", "", ""]
+
+
+def test_text_encoders_are_numbered() -> None:
+    assert [is_text(part) for part in ("te1", "te12", "temporal", "unet")] == [True, True, False, False]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from loracore.noise.rng import SampleRng, derive_seed
+from loracore.noise.rng import SampleRng, derive_seed, hashed_uniform
 
 
 def test_a_sample_draws_the_same_in_any_batch() -> None:
@@ -32,3 +32,18 @@ def test_uniform_numbers_stay_below_one() -> None:
 
 def test_seeds_fit_a_generator() -> None:
     assert 0 <= derive_seed("anything", 7) < 2**63
+
+
+def test_hashed_numbers_are_uniform_and_unrelated() -> None:
+    found = hashed_uniform(torch.arange(8) * 12345, 50_000)
+    assert found.min() >= 0
+    assert found.max() < 1
+    counts = torch.histc(found, bins=20, min=0, max=1)
+    assert (counts / 20_000 - 1).abs().max() < 0.05  # five standard deviations of a bin
+    rows = torch.corrcoef(torch.cat([found, found.roll(1, dims=1)]))
+    assert (rows - torch.eye(16)).abs().max() < 0.03
+
+
+def test_a_hashed_row_depends_on_its_seed_alone() -> None:
+    seeds = torch.tensor([1, 2**32 - 1, 7])
+    assert torch.equal(hashed_uniform(seeds, 10)[2], hashed_uniform(seeds[2:], 20)[0, :10])

@@ -45,3 +45,13 @@ def test_precision_names_are_the_fields() -> None:
         torch.float16,
         torch.bfloat16,
     ]
+
+
+def test_an_interrupt_leaves_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.safetensors", b"new")
+    assert list(tmp_path.iterdir()) == []

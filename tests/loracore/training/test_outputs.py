@@ -64,3 +64,22 @@ def test_a_read_only_folder_is_an_error(tmp_path: Path) -> None:
 def test_results_need_a_folder() -> None:
     with pytest.raises(ConfigError, match="no folder"):
         result_files(SavingOptions())
+
+
+def test_results_of_longer_names_are_other_peoples(tmp_path: Path) -> None:
+    for name in ("cat-2.safetensors", "cat-000001x.safetensors", "cat-stepdown.safetensors"):
+        (tmp_path / name).touch()
+    assert ResultFiles(tmp_path, "cat", "safetensors").existing() == []
+
+
+def test_signs_of_patterns_in_a_name_mean_themselves(tmp_path: Path) -> None:
+    files = ResultFiles(tmp_path, "my[v1]", "safetensors")
+    files.epoch(1).touch()
+    assert files.existing() == [files.epoch(1)]
+
+
+def test_a_folder_made_for_nothing_is_taken_away(tmp_path: Path) -> None:
+    files = ResultFiles(tmp_path / "new", "my", "safetensors")
+    with guarded(files, overwrite=False):
+        assert files.folder.exists()
+    assert not files.folder.exists()

@@ -22,7 +22,7 @@ def launch(config: Path, count: int, *words: str) -> None:
 @pytest.mark.timeout(120)
 def test_two_processes_train_what_one_trains_with_the_same_global_batch(toy_config: Path, tmp_path: Path) -> None:
     # 3 pictures a bucket: with 4 in a global batch every batch is short, and the processes' shares differ.
-    dropouts = ("--network_args", "rank_dropout=0.3")
+    dropouts = ("--network_args", "rank_dropout=0.3", "--network_dropout", "0.2")
     launch(toy_config, 1, "--output_name", "one", "--train_batch_size", "4", *dropouts)
     launch(toy_config, 2, "--output_name", "two", "--train_batch_size", "2", *dropouts)
     one, two = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("one", "two"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import weakref
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -208,6 +209,8 @@ def test_freed_parts_are_gone_when_training_starts(train_toy: TrainToy) -> None:
         (("--network_weights", "nowhere.safetensors"), "cannot be read"),
         (("--optimizer_args", "weight_decai=1"), "did you mean 'weight_decay'"),
         (("--optimizer_args", "weight_decay"), "not key=value"),
+        (("--optimizer_args", "betas=0.9"), "refuses its arguments"),
+        (("--optimizer_args", "weight_decay=-1"), "refuses its arguments"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_encoded(
@@ -231,3 +234,76 @@ def test_starting_weights_of_another_rank_are_refused_early(train_toy: TrainToy)
     first = train_toy("--network_dim", "3")
     with pytest.raises(LoracoreError, match="dim_from_weights"):
         train_toy("--network_weights", str(first), "--output_name", "next")
+
+
+def notes_of(train_toy: TrainToy, *words: str) -> list[str]:
+    class Reader:
+        notes: list[str]
+
+        @hookimpl
+        def run_started(self, run: Run) -> None:
+            self.notes = list(run.notes)
+
+    reader = Reader()
+    train_toy(*words, plugin=reader)
+    return reader.notes
+
+
+def test_modules_that_start_fresh_beside_loaded_ones_are_noted(train_toy: TrainToy) -> None:
+    first = train_toy()
+    notes = notes_of(train_toy, "--network_weights", str(first), "--network_args", "conv_dim=2", "--output_name", "b")
+    assert notes == ["network_weights knows 2 of the 4 modules; the others start fresh"]
+
+
+@pytest.mark.parametrize("ranks", [(), ("--dim_from_weights",)])
+def test_parts_of_a_file_that_do_not_train_are_left_out_and_noted(train_toy: TrainToy, ranks: tuple[str, ...]) -> None:
+    first = train_toy("--no_network_train_unet_only")
+    notes = notes_of(train_toy, "--network_weights", str(first), "--output_name", "b", *ranks)
+    assert notes == ["network_weights: 3 tensors of parts that do not train are left out"]
+
+
+def test_adapters_without_a_rate_collect_no_gradients(train_toy: TrainToy) -> None:
+    class Watch:
+        frozen: list[bool]
+
+        @hookimpl
+        def run_finished(self, run: Run) -> None:
+            text = [entry.adapter for entry in run.network.entries if entry.target.part == "te1"]
+            self.frozen = [p.grad is None and not p.requires_grad for one in text for p in one.parameters()]
+
+    watch = Watch()
+    train_toy("--no_network_train_unet_only", "--text_encoder_lr", "0", plugin=watch)
+    assert watch.frozen == [True, True]
+
+
+def test_a_run_without_a_single_good_step_saves_nothing(train_toy: TrainToy, tmp_path: Path) -> None:
+    with pytest.raises(LoracoreError, match="no step could be applied"):
+        train_toy(plugin=Poison())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failing_extension_loses_no_work(train_toy: TrainToy, tmp_path: Path) -> None:
+    class Failing:
+        @hookimpl
+        def run_finished(self) -> None:
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        train_toy(plugin=Failing())
+    assert (tmp_path / "out" / "toy.safetensors").exists()
+
+
+def test_the_header_tells_what_was_trained_by_whichever_door_it_came(train_toy: TrainToy) -> None:
+    words = ("--conv_dim", "3", "--network_args", "rank_dropout=0.1", "--text_encoder_lr", "0.5")
+    with safe_open(train_toy(*words, "--no_network_train_unet_only"), "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["ss_network_args"]) == {"conv_dim": 3, "rank_dropout": 0.1}
+    assert (metadata["ss_text_encoder_lr"], metadata["ss_network_dim"]) == ("0.5", "4")
+    assert {"ss_session_id", "ss_loss_type", "ss_fp8_base"} <= set(metadata)
+
+
+def test_the_output_folder_is_looked_at_before_the_pictures(train_toy: TrainToy, pictures: Path) -> None:
+    train_toy()
+    (pictures / "0.png").write_bytes(b"no picture")
+    with pytest.raises(LoracoreError, match="exists already"):
+        train_toy()

@@ -178,14 +178,30 @@ def test_module_dropout_takes_whole_samples() -> None:
 
 
 def test_network_dropout_takes_single_neurons() -> None:
-    torch.manual_seed(0)
     change = dropped(LoraOptions(), NetworkOptions(network_dim=4, network_alpha=4, network_dropout=0.5))
     assert not torch.equal(change[:, 0], change[:, 2])
     assert change.mean() == pytest.approx(4, rel=0.1)
 
 
+def test_network_dropout_of_a_sample_is_the_same_in_any_batch_and_in_every_call() -> None:
+    options = config(NetworkOptions(network_dropout=0.5))
+    layers = (nn.Linear(6, 5), nn.Linear(6, 5))
+    adapter = trained(build_lora(target(*layers), None, options))
+    inputs, output = torch.ones(4, 9, 6), torch.zeros(4, 9, 5)
+
+    def hidden(positions: range) -> torch.Tensor:
+        adapter.draw_masks(SampleRng(0, "adapters", 0, positions))
+        found: torch.Tensor = adapter(0, inputs[: len(positions)], output[: len(positions)])
+        assert torch.equal(found, adapter(0, inputs[: len(positions)], output[: len(positions)]))
+        return found
+
+    assert torch.equal(hidden(range(4)), torch.cat([hidden(range(2)), hidden(range(2, 4))]))
+    with torch.no_grad():
+        adapter.up[5:] = adapter.up[:5]
+    assert torch.equal(adapter(0, inputs[:2], output[:2]), adapter(1, inputs[:2], output[:2]))
+
+
 def test_dropout_may_be_given_as_network_argument() -> None:
-    torch.manual_seed(0)
     assert set(dropped(LoraOptions(dropout=0.5)).flatten().tolist()) == {0, 2, 4, 6, 8}
 
 

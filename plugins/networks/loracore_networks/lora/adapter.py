@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions, SampleRng
+from loracore.noise.rng import hashed_uniform
 from loracore_networks.lora.options import LoraOptions
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
@@ -44,14 +45,15 @@ class LoraAdapter(Adapter):
         self._rows = [slice(sum(outputs[:index]), sum(outputs[: index + 1])) for index in range(len(outputs))]
         self._shape = _ConvShape.of(first)
         self._masks: Tensor | None = None  # B, rank
+        self._neuron_seeds: Tensor | None = None  # B
         # Kaiming-uniform with a = √5, as nn.Linear starts (He et al. 2015, arXiv 1502.01852): bound 1/√fan_in.
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
         """Return ``output`` + up(down(inputs)) · alpha / rank; inputs (B,…,in) or (B,in,h,w)."""
         hidden = self._project(inputs)
-        if self.training and self._dropouts.neurons:
-            hidden = functional.dropout(hidden, self._dropouts.neurons)
+        if self._neuron_seeds is not None:
+            hidden = hidden * self._neuron_mask(self._neuron_seeds, hidden)
         if self._masks is not None:
             hidden = hidden * self._mask_like(hidden)
         up = self.up[self._rows[index]].to(inputs.dtype)
@@ -86,7 +88,9 @@ class LoraAdapter(Adapter):
         return (up @ down).view(up.shape[0], *self.down.shape[1:]) * self._scale
 
     def draw_masks(self, rng: SampleRng) -> None:
-        """Draw which ranks and whether the whole module each sample does without."""
+        """Draw which neurons, which ranks, and whether the whole module each sample does without."""
+        if self._dropouts.neurons:
+            self._neuron_seeds = rng.integers(0, 2**32).to(self.down.device)
         if not self._dropouts.ranks and not self._dropouts.modules:
             return
         ranks, modules = self._dropouts.ranks, self._dropouts.modules
@@ -95,13 +99,15 @@ class LoraAdapter(Adapter):
         self._masks = masks.to(self.down.device)
 
     def clear_masks(self) -> None:
-        """Use every rank and the module itself for every sample."""
-        self._masks = None
+        """Use every neuron, every rank and the module itself for every sample."""
+        self._masks = self._neuron_seeds = None
 
     @torch.no_grad()
     def limit_norm(self, largest: float) -> None:
         """Scale both factors by √(largest / norm) when the norm of the weight change is larger (scale_weight_norms)."""
-        norm = (self.up.flatten(1) @ self.down.flatten(1)).norm() * self._scale
+        up, down = self.up.flatten(1), self.down.flatten(1)
+        # ‖UD‖² = tr(UᵀU · DDᵀ): rank × rank products, never one of the layer's size.
+        norm = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt() * self._scale
         factor = (largest / norm.clamp(min=largest / 2)).clamp(max=1).sqrt()
         self.up.mul_(factor)
         self.down.mul_(factor)
@@ -119,6 +125,12 @@ class LoraAdapter(Adapter):
         if self._shape is None:
             return functional.linear(inputs, down)
         return functional.conv2d(inputs, down, None, self._shape.stride, self._shape.padding, self._shape.dilation)
+
+    def _neuron_mask(self, seeds: Tensor, hidden: Tensor) -> Tensor:
+        """Return 0 or 1 / (1 - share) for every element: the same for all layers of the target, and in every call."""
+        share = self._dropouts.neurons
+        kept = hashed_uniform(seeds, hidden.numel() // len(seeds)) >= share
+        return kept.view_as(hidden).to(hidden.dtype) / (1 - share)
 
     def _mask_like(self, hidden: Tensor) -> Tensor:
         assert self._masks is not None

@@ -35,6 +35,10 @@ def findings(config: Config) -> Sequence[Finding]:
     lora, found = config[LoraOptions], []
     if config.given("conv_alpha") and lora.conv_dim is None:
         found.append(Finding("without effect", "conv_alpha", "without effect: no conv_dim is given"))
+    if config.given("conv_dim") and config[NetworkOptions].dim_from_weights:
+        found.append(Finding("without effect", "conv_dim", "without effect: dim_from_weights takes it from the file"))
+    if config.given("conv_dim") and config[NetworkOptions].network_train_text_encoder_only:
+        found.append(Finding("without effect", "conv_dim", "without effect: text encoders have no convolutions"))
     if config.given("network_dropout") and lora.dropout not in (None, config[NetworkOptions].network_dropout):
         message = "network_dropout and the network argument dropout differ"
         found.append(Finding("wrong", "dropout", message, "give one of them"))
