@@ -64,7 +64,7 @@ def import_plugin(plugin: InstalledPlugin) -> ModuleType:
     """Return the plugin's module; raises PluginError when its import fails or it speaks another API version."""
     try:
         module = importlib.import_module(plugin.module)
-    except Exception as error:  # whatever a stranger's import raises, the user must read whose it was
+    except (Exception, SystemExit) as error:  # whatever a stranger's import raises, the user must read whose it was
         message = f"{plugin.kind} '{plugin.name}' ({plugin.origin}) cannot be imported: {type(error).__name__}: {error}"
         raise PluginError(message, fix=f"repair or update {plugin.package}") from error
     version = vars(module).get("LORACORE_API")

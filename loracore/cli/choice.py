@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import pluggy
 
 from loracore.config.checking import check
 from loracore.config.declared import Declared, declare
+from loracore.config.flags import read_flags
 from loracore.config.given import Given
 from loracore.config.options import CORE_OPTIONS, PluginOptions
+from loracore.config.sections import read_sections
+from loracore.config.toml_file import read_toml
 from loracore.defaults import DEFAULT_PLUGINS
 from loracore.errors import ConfigError
-from loracore.plugins import InstalledPlugin, assemble, import_plugin, installed_plugins
+from loracore.plugins import assemble, installed_plugins
 
 
 def core_options() -> Declared:
@@ -24,7 +28,7 @@ def core_options() -> Declared:
 def chosen_plugins(layers: Iterable[Sequence[Given]], core: Declared) -> PluginOptions:
     """Return which plugins these layers of options name; raises ConfigError where a name is no name."""
     names = {field.name for field in fields(PluginOptions)}
-    checked = check([[each for each in layer if each.name in names] for layer in layers], core, _nobody)
+    checked = check([[each for each in layer if each.name in names] for layer in layers], core)
     if checked.config is None:
         raise ConfigError.of(checked.problems)
     return checked.config[PluginOptions]
@@ -56,22 +60,21 @@ def installed_names(kind: str) -> list[str]:
     return sorted({plugin.name for plugin in installed_plugins() if plugin.kind == kind})
 
 
-def owner_elsewhere(option: str) -> str:
-    """Return which installed plugin declares an option that this run does not know, or an empty text.
+def line_choice(argv: Sequence[str]) -> PluginOptions:
+    """Return the plugins that a command line and its CONFIG name, nothing else being checked.
 
-    Imports the option tables of every installed plugin, so it is asked only where the run has failed already; a plugin
-    that is broken, or takes hold of the program, says nothing here.
+    Raises ConfigError where CONFIG cannot be read.
     """
-    owners = [f"{plugin.kind} '{plugin.name}'" for plugin in installed_plugins() if option in _names(plugin)]
-    return f"it is an option of {' and '.join(owners[:3])}" if owners else ""
+    core = core_options()
+    flags = read_flags(argv, core.options)
+    in_file = () if flags.config is None else read_sections(read_toml(Path(flags.config))).given
+    return chosen_plugins([in_file, flags.given], core)
 
 
-def _names(plugin: InstalledPlugin) -> frozenset[str]:
-    try:
-        answer = vars(import_plugin(plugin))["options"]()
-        return frozenset(declare([(plugin.kind, answer)]).options)
-    except (Exception, SystemExit):  # noqa: BLE001  # a stranger's code, asked for a hint: silence is the answer
-        return frozenset()
+def flags_choice(argv: Sequence[str]) -> PluginOptions:
+    """Return the plugins that flags alone name; a CONFIG is not opened."""
+    core = core_options()
+    return chosen_plugins([read_flags(argv, core.options).given], core)
 
 
 def _owner(registered: str, choice: PluginOptions) -> str:
@@ -79,7 +82,3 @@ def _owner(registered: str, choice: PluginOptions) -> str:
         return "core"
     named = {"architecture": choice.arch, "network": choice.network_module}
     return f"{registered} {named[registered]}" if registered in named else registered
-
-
-def _nobody(_option: str) -> str:
-    return ""

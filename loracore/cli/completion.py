@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
-from loracore.cli.choice import core_options, installed_names, plugin_options
-from loracore.cli.run_help import flags_choice
+from loracore.cli.choice import core_options, flags_choice, installed_names, line_choice, plugin_options
 from loracore.config.declared import Declared, Option
 from loracore.config.given import underscored
 from loracore.errors import LoracoreError
@@ -41,11 +41,14 @@ def complete_networks(_ctx: Context, _param: Parameter, incomplete: str) -> list
 
 
 def _known(words: Sequence[str]) -> Declared:
-    """Return the options of the plugins on the line; the core's while a plugin's name is still wrong or missing."""
-    try:
-        return plugin_options(flags_choice(words))
-    except LoracoreError:
-        return core_options()
+    """Return the options of the plugins on the line and in its CONFIG.
+
+    They are the flags' alone while CONFIG cannot be read, and the core's while a plugin's name is wrong or missing.
+    """
+    for choice in (line_choice, flags_choice):
+        with suppress(LoracoreError):
+            return plugin_options(choice(words))
+    return core_options()
 
 
 def _open_option(words: Sequence[str], declared: Declared) -> Option | None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pluggy
 
-from loracore.cli.choice import assembled, chosen_plugins, core_options, installed_names, owner_elsewhere, run_options
+from loracore.cli.choice import assembled, chosen_plugins, core_options, installed_names, run_options
 from loracore.config.checking import check
 from loracore.config.config import Config
+from loracore.config.dataset_sources import idle_sources
 from loracore.config.declared import Declared
 from loracore.config.flags import Flags, read_flags
 from loracore.config.given import Given
 from loracore.config.needs import missing
-from loracore.config.sections import Sections, read_sections
+from loracore.config.sections import Sections, holds_data_set, read_sections
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.errors import ConfigError, Problem
 
 _NOTHING = Sections((), ())
+
+#: Looks for more mistakes once something is wrong: the tables in which nothing is, and the document → problems.
+Also = Callable[[Config, TomlFile | None], Sequence[Problem]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,9 +32,8 @@ class Request:
 
     config: Config
     plugins: pluggy.PluginManager
-    document: TomlFile | None  # CONFIG; a data set may stand in it
+    document: TomlFile | None  # CONFIG, or the one beneath where that alone has a data set
     notes: tuple[str, ...]  # options without effect, for the header
-    argv: tuple[str, ...]  # the words that were read
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,7 +41,7 @@ class _Words:
     """What flags, CONFIG and the document beneath it say."""
 
     flags: Flags
-    document: TomlFile | None
+    document: TomlFile | None  # CONFIG, or the one beneath where that alone has a data set
     sections: Sections
     beneath: Sections
 
@@ -51,15 +54,17 @@ class _Words:
         return self.beneath.problems + self.sections.problems + self.flags.problems
 
 
-def read_request(argv: Sequence[str], needs: Collection[str] = (), *, beneath: TomlFile | None = None) -> Request:
+def read_request(
+    argv: Sequence[str], needs: Collection[str] = (), *, beneath: TomlFile | None = None, also: Also | None = None
+) -> Request:
     """Return the request that a run command's words make: ``[CONFIG] [--option value …]``.
 
     ``needs`` names the options that the command cannot do without. ``beneath`` is a document under CONFIG: its options
-    count where neither CONFIG nor a flag says otherwise. Raises ConfigError with every problem at once, and PluginError
-    for plugins that are missing or broken.
+    count where neither CONFIG nor a flag says otherwise. Raises ConfigError with every problem at once, those that
+    ``also`` finds among them, and PluginError for plugins that are missing or broken.
     """
     words, plugins, declared = _settled(argv, needs, beneath)
-    checked = check(words.layers, declared, owner_elsewhere)
+    checked = check(words.layers, declared)
     lacking = missing(checked.given, needs)
     problems = [*words.problems, *checked.problems, *lacking]
     notes: tuple[str, ...] = ()
@@ -67,9 +72,10 @@ def read_request(argv: Sequence[str], needs: Collection[str] = (), *, beneath: T
         found, notes = _findings(plugins, checked.config)
         told = {problem.where for problem in lacking if problem.where}
         problems += [problem for problem in found if problem.where not in told]
+        notes = (*notes, *idle_sources(checked.config, words.document))
     if checked.config is None or problems:
-        raise ConfigError.of(problems)
-    return Request(checked.config, plugins, words.document or beneath, notes, tuple(argv))
+        raise ConfigError.of([*problems, *(also(checked.partial, words.document) if also else ())])
+    return Request(checked.config, plugins, words.document, notes)
 
 
 def _settled(
@@ -99,7 +105,7 @@ def _words(argv: Sequence[str], known: Declared, beneath: TomlFile | None) -> _W
     document = None if flags.config is None else read_toml(Path(flags.config))
     return _Words(
         flags,
-        document,
+        beneath if document is None or (beneath is not None and not holds_data_set(document)) else document,
         _NOTHING if document is None else read_sections(document),
         _NOTHING if beneath is None else read_sections(beneath),
     )

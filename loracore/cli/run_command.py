@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,6 +13,9 @@ from loracore.cli.completion import complete_words
 from loracore.cli.request import Request, read_request
 from loracore.cli.run_help import run_help
 
+#: How a command's words are read: the words and the needed options → what its body gets.
+Read = Callable[[Sequence[str], Collection[str]], object]
+
 _HELP_FLAGS = frozenset({"--help", "-h"})
 
 
@@ -20,9 +23,10 @@ class RunCommand(click.Command):
     """A click command whose words are read by our own two-pass reader."""
 
     def __init__(
-        self, name: str, body: Callable[..., None], needs: Collection[str], switches: Mapping[str, str]
+        self, body: Callable[..., None], read: Read, needs: Collection[str], switches: Mapping[str, str]
     ) -> None:
-        super().__init__(name, callback=body, help=inspect.getdoc(body), add_help_option=False)
+        super().__init__(body.__name__, callback=body, help=inspect.getdoc(body), add_help_option=False)
+        self.read = read
         self.needs = tuple(needs)
         self.switches = dict(switches)
 
@@ -32,15 +36,14 @@ class RunCommand(click.Command):
         return ctx.args
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Read the request and hand it to the command's body, its own switches beside it."""
+        """Read the words and hand the request to the command's body, its own switches beside it."""
         if _HELP_FLAGS & set(ctx.args):
             click.echo(run_help(f"{ctx.command_path}", self.help or "", self.switches, ctx.args))
             return None
         flags = {f"--{name}": name for name in self.switches}
         argv = [word for word in ctx.args if word not in flags]
         given = {name: flag in ctx.args for flag, name in flags.items()}
-        request = read_request(argv, self.needs)
-        return ctx.invoke(self.callback or _no_body, request, **given)
+        return ctx.invoke(self.callback or _no_body, self.read(argv, self.needs), **given)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Complete option names, choices and plugin names of the architecture on the line."""
@@ -48,17 +51,17 @@ class RunCommand(click.Command):
 
 
 def run_command(
-    *, needs: Collection[str] = (), switches: Mapping[str, str] | None = None
+    *, needs: Collection[str] = (), switches: Mapping[str, str] | None = None, read: Read = read_request
 ) -> Callable[[Callable[..., None]], RunCommand]:
     """Make a run command of a function that takes a Request.
 
     ``needs`` names the options that must be given. ``switches`` are the command's own flags with their help; each
     arrives as a boolean keyword argument: ``switches={"json": "…"}`` for ``def targets(request, json)``. The docstring
-    is the help.
+    is the help. ``read`` reads the words in another way, and the body gets what it returns.
     """
 
     def decorate(body: Callable[..., None]) -> RunCommand:
-        return RunCommand(body.__name__, body, needs, switches or {})
+        return RunCommand(body, read, needs, switches or {})
 
     return decorate
 

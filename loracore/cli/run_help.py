@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from loracore.cli.choice import chosen_plugins, core_options, installed_names, plugin_options
+from loracore.cli.choice import core_options, installed_names, line_choice, plugin_options
 from loracore.config.declared import Declared
-from loracore.config.flags import read_flags
 from loracore.config.options import PluginOptions
 from loracore.config.printing import options_text
 
 
 def run_help(command: str, summary: str, switches: Mapping[str, str], argv: Sequence[str]) -> str:
-    """Return usage and every option of a run command; an architecture's own when ``--arch`` names one."""
+    """Return usage and every option of a run command; an architecture's own when ``--arch`` or CONFIG names one."""
     lines = [f"Usage: {command} [--arch NAME] [CONFIG] [--option value ...]", "", summary, ""]
     lines += [
         "CONFIG is a TOML file with the same options; flags win over it. Lists take values up to the next '--';",
         "switches take none and are turned off by --no_NAME.",
         "",
     ]
-    own = {**switches, "help": "show this help; with --arch NAME, the architecture's options too"}
+    own = {**switches, "help": "show this help; with --arch NAME or CONFIG, the architecture's options too"}
     lines += ["Of this command:", *(f"  --{name}\n      {text}" for name, text in own.items()), ""]
-    choice = flags_choice([word for word in argv if word not in {"--help", "-h"}])
+    choice = line_choice([word for word in argv if word not in {"--help", "-h"}])
     lines.append(options_text(shown_options(choice)))
     if choice.arch is None:
         lines.append(f"Architectures: {', '.join(installed_names('architecture')) or 'none is installed'}")
         lines.append(f"Their options: {command} --arch NAME --help")
     return "\n".join(lines)
-
-
-def flags_choice(argv: Sequence[str]) -> PluginOptions:
-    """Return the plugins that flags alone name; a CONFIG is not opened."""
-    core = core_options()
-    return chosen_plugins([read_flags(argv, core.options).given], core)
 
 
 def shown_options(choice: PluginOptions) -> Declared:

@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from loracore.training.target_list import TargetRow
 
 
-@run_command(needs=("arch", "pretrained_model_name_or_path"), switches={"json": "print a JSON list of the modules"})
+@run_command(needs=("arch",), switches={"json": "print a JSON list of the modules"})
 def targets(request: Request, *, json: bool) -> None:
     """Show every module of the network with file key, layers, shapes, rank, alpha, part and learning rate.
 
-    Computed from configurations or file headers: no weights are read.
+    Computed from configurations or file headers: no weights are read. Without a base model, an architecture that has
+    standard sizes shows those.
     """
     from loracore.training.target_list import list_targets
 
     rows = list_targets(request.config, request.plugins)
+    for note in request.notes:
+        click.echo(f"note: {note}", err=True)
     if json:
         click.echo(json_format.dumps([asdict(row) for row in rows], indent=1))
         return
-    for note in request.notes:
-        click.echo(f"note: {note}", err=True)
     for row in rows:
         click.echo(_line(row))
     click.echo(_summary(rows))

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import click
 
-from loracore.cli.request import Request
+from loracore.cli.request import Request, read_request
 from loracore.cli.run_command import run_command
+from loracore.config.config import Config
 from loracore.config.datasets import read_datasets
+from loracore.config.options import DataOptions
+from loracore.config.toml_file import TomlFile
+from loracore.errors import ConfigError, Problem
 
 
-@run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"))
+def _data_problems(config: Config, document: TomlFile | None) -> Sequence[Problem]:
+    """Return what is wrong with the data sets, as far as their options are known."""
+    try:
+        if DataOptions in config:
+            read_datasets(config, document)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _with_data(words: Sequence[str], needs: Collection[str]) -> Request:
+    """Read the request; when it is wrong, with the mistakes of the data sets."""
+    return read_request(words, needs, also=_data_problems)
+
+
+@run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"), read=_with_data)
 def train(request: Request) -> None:
     """Train a network and save it; the path of the final file is printed."""
     datasets = read_datasets(request.config, request.document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,42 +15,45 @@ from loracore.config.network_args import from_network_args
 from loracore.config.values import converted, is_finite, mistyped
 from loracore.errors import Problem, did_you_mean
 
-#: Says who else declares an unknown option ("an option of architecture NAME"), or nothing.
-Elsewhere = Callable[[str], str]
 #: Messages of a validator that a plugin wrote itself; pydantic's own are said in our words.
 _OWN_MESSAGES = frozenset({"value_error", "assertion_error"})
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A config where every value fits its option, else None; what was given and counts; and what is wrong."""
+    """A config where every value fits its option, else None; what was given and counts; and what is wrong.
+
+    ``partial`` holds the tables in which nothing is wrong, to look for more mistakes.
+    """
 
     config: Config | None
+    partial: Config
     given: Mapping[str, Given]
     problems: tuple[Problem, ...]
 
 
-def check(layers: Iterable[Sequence[Given]], declared: Declared, elsewhere: Elsewhere) -> Checked:
+def check(layers: Iterable[Sequence[Given]], declared: Declared) -> Checked:
     """Return the config that these layers make; later layers win over earlier ones, and over the defaults."""
     given = merged(layers)
     known = {name: each for name, each in given.items() if name in declared.options}
-    problems = [_unknown(each, declared, elsewhere) for name, each in given.items() if name not in declared.options]
+    problems = [_unknown(each, declared) for name, each in given.items() if name not in declared.options]
     second_door, found = from_network_args(known, declared)
     known |= second_door
     values, mistakes = _converted(known, declared.options)
     tables, refused = _validated(declared, values, known)
-    config = None if mistakes or refused else Config(tables, {name: each.place for name, each in known.items()})
-    return Checked(config, known, (*problems, *found, *mistakes, *refused))
+    doubtful = {declared.options[name].table for name in known if name not in values}
+    sound = [table for table in tables if type(table) not in doubtful]
+    made = Config(sound, {name: each.place for name, each in known.items()})
+    return Checked(None if mistakes or refused else made, made, known, (*problems, *found, *mistakes, *refused))
 
 
-def _unknown(given: Given, declared: Declared, elsewhere: Elsewhere) -> Problem:
+def _unknown(given: Given, declared: Declared) -> Problem:
     names = declared.options
     longer = [name for name in names if name.startswith(given.name)] if given.name else []
-    owner = elsewhere(given.name)
     if longer and given.place.startswith("--"):
         fix = f"abbreviations are not accepted: write {' or '.join(f'--{name}' for name in longer[:4])}"
     else:
-        fix = owner or did_you_mean(given.name, names)
+        fix = did_you_mean(given.name, names)
     return Problem(f"unknown option '{given.name}'", given.place, fix)
 
 

@@ -41,9 +41,7 @@ class Config:
     the user gave.
     """
 
-    def __init__(
-        self, tables: Iterable[Any], places: Mapping[str, str], datasets: Iterable[DatasetSpec] = ()
-    ) -> None:
+    def __init__(self, tables: Iterable[Any], places: Mapping[str, str], datasets: Iterable[DatasetSpec] = ()) -> None:
         self._datasets = tuple(datasets)
         self._tables = MappingProxyType({type(table): table for table in tables})
         self._places = MappingProxyType(dict(places))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from loracore.errors import Problem, did_you_mean
 
@@ -43,6 +43,22 @@ def parse_resolution(value: object) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
+_Resolution = Annotated[
+    Any,
+    PlainValidator(parse_resolution),
+    WithJsonSchema(
+        {
+            "description": 'N, [WIDTH, HEIGHT] or "WIDTH,HEIGHT" in pixels',
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2},
+                {"type": "string"},
+            ],
+        }
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key: what it may hold and where it may stand.
@@ -57,7 +73,7 @@ class Key:
 
 KEYS: Mapping[str, Key] = MappingProxyType(
     {
-        "resolution": Key(Annotated[Any, PlainValidator(parse_resolution)], _DATASET),
+        "resolution": Key(_Resolution, _DATASET),
         "batch_size": Key(_Count, _DATASET),
         "enable_bucket": Key(bool, _DATASET),
         "min_bucket_reso": Key(_Count, _DATASET),

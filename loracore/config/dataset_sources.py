@@ -40,7 +40,7 @@ def find_source(config: Config, document: TomlFile | None) -> Source:
     embedded = document if document is not None and "datasets" in document.values else None
     if data.dataset_config is not None:
         place = config.place("dataset_config")
-        if embedded is not None and not place.startswith("--"):
+        if embedded is not None and f"{place}:".startswith(f"{embedded.path}:"):
             message = "dataset_config names a data-set file, but this file has [[datasets]] too"
             raise ConfigError(message, where=place, fix="keep one of them")
         return _read_file(Path(data.dataset_config), place)
@@ -50,6 +50,23 @@ def find_source(config: Config, document: TomlFile | None) -> Source:
         return _read_folder(Path(data.train_data_dir), config.place("train_data_dir"))
     fix = "give --train_data_dir FOLDER, --dataset_config FILE, or [[datasets]] in the configuration file"
     raise ConfigError("no pictures to train on", fix=fix)
+
+
+def idle_sources(config: Config, document: TomlFile | None) -> tuple[str, ...]:
+    """Return a note for every place of pictures that another one makes useless.
+
+    ``train_data_dir`` beside ``dataset_config`` is among the core's own findings.
+    """
+    data = config[DataOptions]
+    embedded = document if document is not None and "datasets" in document.values else None
+    if embedded is None:
+        return ()
+    if data.dataset_config is not None:
+        return (f"{embedded.place('datasets')}: [[datasets]] is without effect: {config.place('dataset_config')} wins",)
+    if data.train_data_dir is not None:
+        place = config.place("train_data_dir")
+        return (f"{place}: train_data_dir is without effect: [[datasets]] in {embedded.path} wins",)
+    return ()
 
 
 def _read_file(path: Path, place: str) -> Source:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from loracore.config.dataset_keys import KEYS, Key, Level
 from loracore.config.declared import Declared, Option
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,11 +32,39 @@ def json_schema(declared: Declared, *, complete: bool) -> Mapping[str, Any]:
         "type": "object",
         "properties": {
             **references,
-            "general": {"description": "the data set's defaults, or a section", "type": "object"},
-            "datasets": {"description": "the data set, when it stands in the same file", "type": "array"},
+            **_dataset_schemas(),
         },
         "additionalProperties": section if complete else True,
     }
+
+
+def _dataset_schemas() -> dict[str, Any]:
+    """Return what may stand in ``[general]``, which without a data set is any section, and in ``[[datasets]]``."""
+    subset = {"type": "object", "properties": _key_schemas("subsets"), "additionalProperties": False}
+    nested = {"description": "folders of pictures", "type": "array", "items": subset}
+    dataset = {
+        "type": "object",
+        "properties": {**_key_schemas("datasets"), "subsets": nested},
+        "additionalProperties": False,
+    }
+    general = {"description": "the data set's defaults, or a section", "type": "object"}
+    return {
+        "general": {**general, "properties": _key_schemas("general")},
+        "datasets": {"description": "the data set, when it stands in the same file", "type": "array", "items": dataset},
+    }
+
+
+def _key_schemas(level: Level) -> dict[str, Any]:
+    return {name: _key_schema(key) for name, key in KEYS.items() if level in key.levels}
+
+
+def _key_schema(key: Key) -> dict[str, Any]:
+    """Return a key's type; of a feature that this version lacks, only what switches it off."""
+    found = TypeAdapter(key.type).json_schema()
+    if key.off is None:
+        return found
+    found["description"] = "not supported by this version"
+    return {**found, "enum": list(key.off)} if key.off else found
 
 
 def _table_schemas(table: type, declared: Declared) -> list[tuple[str, dict[str, Any]]]:

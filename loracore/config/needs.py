@@ -15,12 +15,15 @@ _WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 
 def missing(given: Mapping[str, Given], needs: Collection[str]) -> list[Problem]:
-    """Return a problem for every needed option that was not given, and for a base model that is not there."""
-    absent = [name for name in needs if name not in given or given[name].value in ("", (), [])]
-    problems = [
-        Problem(f"{name} is missing", fix=f'give --{name} VALUE, or write {name} = "…" in CONFIG') for name in absent
-    ]
-    if MODEL in needs and MODEL not in absent:
+    """Return a problem for every needed option that was not given or is empty, and for a base model that is not there.
+
+    A base model that is given must be there, needed or not.
+    """
+    ways = {name: f'give --{name} VALUE, or write {name} = "…" in CONFIG' for name in (*needs, MODEL)}
+    empty = [name for name in ways if name in given and given[name].value in ("", (), [])]
+    problems = [Problem(f"{name} is missing", fix=ways[name]) for name in needs if name not in given]
+    problems += [Problem(f"{name} is empty", given[name].place, ways[name]) for name in empty]
+    if MODEL in given and MODEL not in empty:
         problems += _model_problems(given[MODEL])
     return problems
 

@@ -41,20 +41,27 @@ def _pair(item: str, place: str) -> Given | Problem:
     if equals and name.strip():
         return Given(name.strip(), value.strip(), place)
     fix = "CONFIG stands before the list options" if item.endswith(".toml") else "write key=value"
-    return Problem(f"{_DOOR}: '{item}' is not key=value", place, fix)
+    return Problem(f"{_subject(place)}'{item}' is not key=value", place, fix)
 
 
 def _problem(each: Given, others: Mapping[str, Given], declared: Declared) -> Problem | None:
     names = declared.network_args()
     if each.name not in names:
         if each.name in declared.options:
-            return Problem(f"{_DOOR}: '{each.name}' is an option of its own", each.place, f"write --{each.name}")
-        return Problem(f"{_DOOR}: unknown key '{each.name}'", each.place, did_you_mean(each.name, names))
+            return Problem(
+                f"{_subject(each.place)}'{each.name}' is an option of its own", each.place, f"write --{each.name}"
+            )
+        return Problem(f"{_subject(each.place)}unknown key '{each.name}'", each.place, did_you_mean(each.name, names))
     other = others.get(each.name)
     if other is None or _same(declared.options[each.name], each.value, other.value):
         return None
     message = f"'{each.name}' is {shown(each.value)} in {_DOOR} and {shown(other.value)} at {other.place}"
     return Problem(message, each.place, "keep one")
+
+
+def _subject(place: str) -> str:
+    """Return the option's name, unless the place says it."""
+    return "" if place == f"--{_DOOR}" else f"{_DOOR}: "
 
 
 def _raw(option: Option, value: str) -> str | tuple[str, ...]:

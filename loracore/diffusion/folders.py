@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from loracore.diffusion.hub import hub_file
 from loracore.errors import DataError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -46,30 +48,13 @@ class HubFolder:
     name: str
 
     def find(self, path: str) -> Path | None:
-        """Return the file in the hub's cache, fetched if need be, or None when the model has no such file.
+        """Return the file in the hub's cache, fetched if need be; raises DataError as ``hub_file`` does."""
+        return hub_file(self.name, path)
 
-        Without a network, or with HF_HUB_OFFLINE, a file that the cache lacks counts as absent. Raises DataError when
-        the model does not exist, or may not be read.
-        """
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            GatedRepoError,
-            HFValidationError,
-            OfflineModeIsEnabled,
-            RepositoryNotFoundError,
-        )
 
-        try:
-            return Path(hf_hub_download(self.name, path))
-        except (EntryNotFoundError, OfflineModeIsEnabled):
-            return None
-        except GatedRepoError as error:
-            message = f"the model {self.name} must be asked for on the hub"
-            raise DataError(message, fix="accept its licence there, and log in with `hf auth login`") from error
-        except (RepositoryNotFoundError, HFValidationError) as error:
-            message = f"there is no model {self.name} on the hub, or it is private"
-            raise DataError(message, fix="check the spelling, or log in with `hf auth login`") from error
+def given_path(text: str) -> Path:
+    """Return the path that a user gave; "~" is the home folder."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  # Path's own raises for a "~name" that is no user
 
 
 def looks_like_hub_id(text: str) -> bool:
@@ -79,7 +64,7 @@ def looks_like_hub_id(text: str) -> bool:
 
 def open_folder(text: str) -> ModelFolder:
     """Return the folder at a path, or the hub's model of that id; raises DataError when it can be neither."""
-    path = Path(text)
+    path = given_path(text)
     if path.is_dir():
         return LocalFolder(path)
     if looks_like_hub_id(text):

@@ -14,7 +14,7 @@ from loracore.errors import DataError
 Shape = tuple[int, ...]
 
 #: Endings of files that torch.save writes.
-PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+_PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 
 #: The format's limit; a larger number is no length but another kind of file.
 _LONGEST_HEADER = 100_000_000
@@ -53,6 +53,11 @@ def read_header(path: Path) -> Header:
         message = f"the file is cut off: {missing:.1f} MiB of its tensors are missing"
         raise DataError(message, where=str(path), fix="download it again")
     return Header(path, shapes, metadata)
+
+
+def is_pickle(path: Path) -> bool:
+    """Tell by its ending, in capitals or not, whether torch.save wrote a file."""
+    return path.suffix.lower() in _PICKLES
 
 
 def pickle_refused(path: Path) -> DataError:

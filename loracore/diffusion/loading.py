@@ -30,6 +30,7 @@ class EmptyPart:
     names: Names
     prefix: str = ""  # of this part's tensors in the file
     unused: frozenset[str] = frozenset()  # names in the file, behind the prefix, that this module has no use for
+    folder: str = ""  # where its weights are looked for, for messages
 
     def problems(self) -> Iterator[Problem]:
         """Give what does not fit between the module and its file; reads no weights."""
@@ -64,11 +65,14 @@ def check_parts(parts: Iterable[EmptyPart], *, weights_needed: bool) -> None:
     problems = [_first_few(list(part.problems())) for part in listed]
     found = [problem for several in problems for problem in several]
     if weights_needed:
-        found += [
-            Problem(f"{part.label}: no weights found, only its configuration") for part in listed if not part.weights
-        ]
+        found += [_without_weights(part) for part in listed if not part.weights]
     if found:
         raise DataError.of(found)
+
+
+def _without_weights(part: EmptyPart) -> Problem:
+    message = f"{part.label}: no weights found, only its configuration"
+    return Problem(message, part.folder, "its .safetensors file belongs there; download the model again")
 
 
 def fill_part(part: EmptyPart, device: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Let only errors of diffusers, transformers and bitsandbytes reach the console.
+    """Let only errors of diffusers, transformers, bitsandbytes and the hub's client reach the console.
 
-    On import they tell of optional packages that are not there, which no user asked for.
+    On import they tell of optional packages that are not there, which no user asked for; without a network, of every
+    attempt.
     """
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers", "bitsandbytes")]
+    names = ("diffusers", "transformers", "bitsandbytes", "huggingface_hub")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:

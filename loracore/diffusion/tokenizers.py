@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import CLIPTokenizer as HuggingFaceTokenizer
 from transformers import PreTrainedTokenizerBase
 
-from loracore.diffusion.folders import HubFolder, LocalFolder, ModelFolder
+from loracore.diffusion.folders import HubFolder, LocalFolder, ModelFolder, given_path
 from loracore.diffusion.quiet import quiet_libraries
 from loracore.errors import DataError
 
@@ -21,7 +21,7 @@ def find_tokenizer(folder: ModelFolder, part: str, hub_id: str, cache: str | Non
 
     One from the hub is kept in ``cache`` when that is given. Raises DataError when none can be had.
     """
-    kept = None if cache is None else Path(cache) / hub_id.replace("/", "_")
+    kept = None if cache is None else given_path(cache) / hub_id.replace("/", "_")
     inside = _complete(folder, f"{part}/") or (None if kept is None else _complete(LocalFolder(kept), ""))
     if inside is not None:
         return _read(inside)
@@ -39,11 +39,11 @@ def _complete(folder: ModelFolder, prefix: str) -> Path | None:
 
     The library makes an empty tokenizer, and says nothing, when files are missing.
     """
-    found = [folder.find(prefix + name) for name in (_JOINT, *_SEPARATE, *_SETTINGS)]
-    joint, vocabulary, merges, *_ = found
-    if joint is not None:
-        return joint.parent
-    return vocabulary.parent if vocabulary is not None and merges is not None else None
+    joint, *separate = (folder.find(prefix + name) for name in (_JOINT, *_SEPARATE))
+    if joint is None and None in separate:
+        return None
+    found = [joint, *separate, *(folder.find(prefix + name) for name in _SETTINGS)]
+    return next(file.parent for file in found if file is not None)
 
 
 def _read(folder: Path) -> PreTrainedTokenizerBase:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from loracore.diffusion.folders import HubFolder, ModelFolder
-from loracore.diffusion.headers import PICKLES, Shape, pickle_refused, read_header
+from loracore.diffusion.headers import Shape, is_pickle, pickle_refused, read_header
 from loracore.errors import DataError
+
+#: What torch's weights_only reader says of a class or function in a pickle.
+_REFUSED = re.compile(r"GLOBAL (\S+)")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,7 +37,7 @@ def open_weights(path: Path, *, allow_pickle: bool) -> Weights:
 
     Raises DataError when the file is missing, damaged, cut off, or a pickle that is not allowed.
     """
-    if path.suffix not in PICKLES:
+    if not is_pickle(path):
         return Weights(path, read_header(path).shapes, partial(_read_safetensors, path))
     if not allow_pickle:
         raise pickle_refused(path)
@@ -49,12 +53,12 @@ def find_weights(folder: ModelFolder, part: str, *, half_first: bool, allow_pick
     there is nothing else. Raises DataError when there are only pickles and ``allow_pickle`` is off.
     """
     files = _weight_files(half_first=half_first)
-    safe = _find_first(folder, part, [file for file in files if not _is_pickle(file)])
+    safe = _find_first(folder, part, [file for file in files if not _names_pickles(file)])
     if safe is not None:
         return _open(folder, part, safe, allow_pickle=False)
     if not allow_pickle and isinstance(folder, HubFolder):
         return None  # looking for a pickle would download it
-    pickled = _find_first(folder, part, [file for file in files if _is_pickle(file)])
+    pickled = _find_first(folder, part, [file for file in files if _names_pickles(file)])
     return None if pickled is None else _open(folder, part, pickled, allow_pickle=allow_pickle)
 
 
@@ -83,8 +87,8 @@ def _find_first(folder: ModelFolder, part: str, files: list[str]) -> Path | None
     return None
 
 
-def _is_pickle(file: str) -> bool:
-    return Path(file.removesuffix(".index.json")).suffix in PICKLES
+def _names_pickles(file: str) -> bool:
+    return is_pickle(Path(file.removesuffix(".index.json")))
 
 
 def _weight_files(*, half_first: bool) -> list[str]:
@@ -103,7 +107,8 @@ def _joined(origin: Path, shards: Sequence[Weights]) -> Weights:
 
 
 def _read_safetensors(path: Path, names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:
-    with safe_open(path, framework="pt", device=str(device)) as file:
+    place = "cpu" if device.type == "cpu" else str(device)  # the library knows no "cpu:0"
+    with safe_open(path, framework="pt", device=place) as file:
         for name in names:
             yield name, file.get_tensor(name)
 
@@ -124,16 +129,27 @@ def _read_shards(
 def _unpickled(path: Path) -> dict[str, Tensor]:
     """Return a pickle's tensors, which stand at the top or under ``state_dict``."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():  # of a newer protocol: when that is no obstacle, nobody need know
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except OSError as error:
         message = f"the file cannot be read: {error.strerror or error}"
         raise DataError(message, where=str(path)) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        message = "this pickle is damaged, or holds more than weights"
-        raise DataError(message, where=str(path), fix="give a .safetensors file") from error
+    except Exception as error:  # what is no pickle fails anywhere in the reader, with KeyError and the like
+        raise _unreadable_pickle(path, error) from error
     state = found.get("state_dict", found) if isinstance(found, dict) else {}
     tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
     if not tensors:
         message = "this pickle holds no tensors by name"
         raise DataError(message, where=str(path), fix="give a .safetensors file")
     return tensors
+
+
+def _unreadable_pickle(path: Path, error: Exception) -> DataError:
+    """Return the error of a pickle that weights_only does not read, code in it told by its name."""
+    code = _REFUSED.search(str(error))
+    if code is None:
+        message = "this is no pickle of weights, or it is damaged; code and objects in a pickle are never read"
+        return DataError(message, where=str(path), fix="download it again, or give a .safetensors file")
+    message = f"this pickle holds more than weights: it asks for {code[1]}, and code in a pickle is never run"
+    return DataError(message, where=str(path), fix="give a .safetensors file")

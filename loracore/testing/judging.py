@@ -109,7 +109,9 @@ def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _silhouette(mask: Image.Image) -> Pixels:
-    return _pixels(mask.crop(mask.getbbox()).resize((_SILHOUETTE, _SILHOUETTE), Image.Resampling.BOX)) / np.float32(255)
+    inside = mask.crop(mask.getbbox()).resize((_SILHOUETTE, _SILHOUETTE), Image.Resampling.BOX)
+    silhouette: Pixels = _pixels(inside) / np.float32(255)
+    return silhouette
 
 
 @cache
@@ -127,7 +129,8 @@ def _thumbnail_masks(shape: str) -> Pixels:
     side = 2 * _THUMBNAIL
     wanted = product(SIZES.values(), _GRID, _GRID)
     masks = [shape_mask(shape, side, (x * side, y * side), size * side).reduce(2) for size, x, y in wanted]
-    return np.stack([_pixels(mask).ravel() for mask in masks]) / np.float32(255)
+    stacked: Pixels = np.stack([_pixels(mask).ravel() for mask in masks]) / np.float32(255)
+    return stacked
 
 
 @cache

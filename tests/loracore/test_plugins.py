@@ -63,6 +63,19 @@ def test_a_broken_plugin_disturbs_no_run_that_does_not_name_it(install: Install)
         run_of_toys("broken")
 
 
+@pytest.mark.parametrize("code", ["0", "7", "'enough'"])
+def test_a_plugin_that_ends_the_program_when_imported_is_an_error(install: Install, code: str) -> None:
+    install("evil", "architecture", "evil", f"raise SystemExit({code})")
+    with pytest.raises(PluginError, match=r"'evil' \(evil 1\.5\) cannot be imported: SystemExit"):
+        import_plugin(find_plugin("architecture", "evil"))
+
+
+def test_an_interrupt_during_an_import_stays_one(install: Install) -> None:
+    install("slow", "architecture", "slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        import_plugin(find_plugin("architecture", "slow"))
+
+
 @pytest.mark.parametrize(("source", "said"), [("", "states no LORACORE_API"), ("LORACORE_API = 99", "plugin API 99")])
 def test_another_api_version_is_an_error(install: Install, source: str, said: str) -> None:
     install("loracore-toy", "architecture", "toy", source)

@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from loracore import DataError
 from loracore.diffusion.folders import HubFolder, ModelFolder, read_config
+from loracore.diffusion.hub import absent_model
 from loracore.diffusion.loading import EmptyPart, building_quietly
 from loracore.diffusion.weight_names import Names, clip_names, folder_vae_names, same_names
 from loracore.diffusion.weights import find_weights
@@ -70,7 +71,8 @@ def _empty_part(name: str, folder: ModelFolder, search: Callable[[str], Any]) ->
         raise DataError(message, where=folder.name, fix="give the whole folder of an SDXL model")
     module, weights = build(name, config), search(FOLDERS[name])
     names = _names(name, module.state_dict(), weights.shapes if weights else ())
-    return EmptyPart(LABELS[name], module, weights, names, unused=UNUSED.get(name, frozenset()))
+    place, unused = f"{folder.name}/{FOLDERS[name]}", UNUSED.get(name, frozenset())
+    return EmptyPart(LABELS[name], module, weights, names, unused=unused, folder=place)
 
 
 def _names(name: str, keys: Iterable[str], in_file: Iterable[str]) -> Names:
@@ -80,8 +82,6 @@ def _names(name: str, keys: Iterable[str], in_file: Iterable[str]) -> Names:
 
 
 def _check_reachable(folder: ModelFolder) -> None:
-    if isinstance(folder, HubFolder) and folder.find("unet/config.json") is None:
-        message = (
-            f"{folder.name} is no folder here, and the hub's model of that name is not in the cache or has no U-Net"
-        )
-        raise DataError(message, fix="check the spelling, or connect to the hub and run again")
+    needed = "unet/config.json"
+    if isinstance(folder, HubFolder) and folder.find(needed) is None:
+        raise absent_model(folder.name, needed)

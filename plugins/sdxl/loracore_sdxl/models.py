@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,14 +12,17 @@ from torch import nn
 
 from loracore import Config, ConfigError, ModelOptions, Models, Part
 from loracore.diffusion.clip_text import ClipTokenizer, encoder_layers
-from loracore.diffusion.folders import LocalFolder, ModelFolder, open_folder
+from loracore.diffusion.folders import LocalFolder, ModelFolder, given_path, open_folder
 from loracore.diffusion.loading import EmptyPart, check_parts, fill_part
 from loracore.diffusion.options import ClipTextOptions
+from loracore.diffusion.picture_sizes import check_sizes
 from loracore.diffusion.tokenizers import find_tokenizer
 from loracore.diffusion.weights import open_weights
 from loracore_sdxl import checkpoint, folder
 from loracore_sdxl.options import SdxlOptions
 
+#: Pictures come in multiples of it: the U-Net halves the latents twice, and a latent is 8 pixels wide.
+_STEP = 32
 #: Names of the parts as LoRA files and messages have them.
 _PARTS: Mapping[Part, tuple[str, ...]] = {"text": ("te1", "te2"), "vae": ("vae",), "denoiser": ("unet",)}
 #: Folder and hub id of each text encoder's tokenizer, and the id that it pads with where that is not its own.
@@ -55,7 +57,8 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
 
 
 def check(parts: frozenset[Part], config: Config) -> None:
-    """Raise LoracoreError when the named parts, or their tokenizers, cannot be loaded; no weights are read."""
+    """Raise LoracoreError when the sizes of pictures, the parts or their tokenizers cannot be used; no weights read."""
+    check_sizes(config.datasets, _STEP)
     wanted = _names_of(parts)
     check_parts(_empty_parts(wanted, torch.device("cpu"), torch.float32, config).values(), weights_needed=True)
     _tokenizers(wanted, config)
@@ -102,7 +105,7 @@ def _empty_parts(
                 message, where="--pretrained_model_name_or_path", fix="give a checkpoint, a folder or a hub id"
             )
         return folder.standard_parts(wanted)
-    path = Path(given)
+    path = given_path(given)
     if path.is_file():
         return checkpoint.empty_parts(wanted, open_weights(path, allow_pickle=options.allow_pickle))
     half_first = dtype == torch.float16
@@ -123,5 +126,5 @@ def _tokenizers(wanted: Sequence[str], config: Config) -> Mapping[str, Any]:
 
 def _folder_beside(given: str) -> ModelFolder:
     """Return the model's folder; for a checkpoint the folder of the same name beside it, which need not exist."""
-    path = Path(given)
+    path = given_path(given)
     return LocalFolder(path.with_suffix("")) if path.is_file() else open_folder(given)

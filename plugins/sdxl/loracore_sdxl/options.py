@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from loracore import Config, DataError, DataOptions, Finding, ModelOptions, NetworkOptions, option
-from loracore.diffusion.folders import LocalFolder, looks_like_hub_id
+from loracore import Config, DataError, Finding, ModelOptions, NetworkOptions, TrainingOptions, option
+from loracore.diffusion.folders import LocalFolder, given_path, looks_like_hub_id
 from loracore.diffusion.options import DdpmOptions, clip_text_findings, ddpm_findings
 from loracore_sdxl import recognition
 
-#: The U-Net halves the latents twice, and a latent is 8 pixels wide.
-BUCKET_STEP = 32
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TEXT_ENCODERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def _model_findings(config: Config) -> Iterator[Finding]:
     given = config[ModelOptions].pretrained_model_name_or_path
     if given is None:
         return
-    path, place = Path(given), "pretrained_model_name_or_path"
+    path, place = given_path(given), "pretrained_model_name_or_path"
     try:
         if path.is_file():
             recognition.check_file(path, allow_pickle=config[ModelOptions].allow_pickle)
@@ -84,7 +85,7 @@ def _mark_findings(path: Path, config: Config) -> Iterator[Finding]:
 
 
 def _foreign_findings(config: Config) -> Iterator[Finding]:
-    own, data = config[SdxlOptions], config[DataOptions]
+    own = config[SdxlOptions]
     if own.v2:
         message = "v2 means Stable Diffusion 2, whose text encoder and U-Net are not those of SDXL"
         yield Finding(
@@ -96,15 +97,24 @@ def _foreign_findings(config: Config) -> Iterator[Finding]:
     if own.clip_skip is not None:
         message = "clip_skip has no effect: SDXL always takes the last hidden state but one of both text encoders"
         yield Finding("without effect", "clip_skip", message)
-    if data.enable_bucket and data.bucket_reso_steps % BUCKET_STEP:
-        message = f"bucket_reso_steps is {data.bucket_reso_steps}, but SDXL needs multiples of {BUCKET_STEP} pixels"
-        yield Finding("wrong", "bucket_reso_steps", message, "use 32 or 64")
 
 
 def _rate_findings(config: Config) -> Iterator[Finding]:
     if not config[NetworkOptions].network_train_unet_only:
+        yield from _shared_rate_findings(config)
         return
     for name in ("text_encoder_lr1", "text_encoder_lr2"):
         if config.given(name):
             message = f"{name} has no effect: network_train_unet_only trains no text encoder"
             yield Finding("without effect", name, message)
+
+
+def _shared_rate_findings(config: Config) -> Iterator[Finding]:
+    own, shared = config[SdxlOptions], config[TrainingOptions].text_encoder_lr
+    if shared and own.text_encoder_lr1 is not None and own.text_encoder_lr2 is not None:
+        message = "text_encoder_lr has no effect: text_encoder_lr1 and text_encoder_lr2 say both encoders' rates"
+        yield Finding("without effect", "text_encoder_lr", message)
+    elif len(shared) > _TEXT_ENCODERS:
+        unused = ", ".join(str(rate) for rate in shared[_TEXT_ENCODERS:])
+        message = f"text_encoder_lr has {len(shared)} values, but SDXL has two text encoders: {unused} has no effect"
+        yield Finding("without effect", "text_encoder_lr", message)

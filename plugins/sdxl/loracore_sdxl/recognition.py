@@ -8,7 +8,7 @@ from typing import Any
 
 from loracore import DataError
 from loracore.diffusion.folders import ModelFolder, read_config
-from loracore.diffusion.headers import PICKLES, Shape, pickle_refused, read_header
+from loracore.diffusion.headers import Shape, is_pickle, pickle_refused, read_header
 
 UNET = "model.diffusion_model."
 TE1 = "conditioner.embedders.0.transformer."
@@ -35,7 +35,7 @@ _OTHERS = (
 
 def check_file(path: Path, *, allow_pickle: bool) -> None:
     """Raise DataError when a checkpoint cannot be used; of a pickle that is allowed, only that it is there."""
-    if path.suffix not in PICKLES:
+    if not is_pickle(path):
         check_names(read_header(path).shapes, path)
     elif not allow_pickle:
         raise pickle_refused(path)
@@ -47,20 +47,26 @@ def check_names(shapes: Mapping[str, Shape], path: Path) -> None:
         if any(mark in name for name in shapes):
             raise _other(kind, path)
     first = shapes.get(f"{UNET}input_blocks.0.0.weight")
-    if first is None:
+    if first is not None:
+        _check_input(first[1], path)
+    elif not _has(shapes, f"{UNET}label_emb."):
         raise _unknown(shapes, path)
-    _check_input(first[1], path)
     if "conditioner.embedders.0.model.ln_final.weight" in shapes:
         raise _other("an SDXL refiner, which has one text encoder only", path)
-    if f"{UNET}label_emb.0.0.weight" not in shapes:
+    if not _has(shapes, f"{UNET}label_emb.", TE2):
         raise _other("a Stable Diffusion 1 or 2 model", path)
-    if f"{UNET}middle_block.1.proj_in.weight" not in shapes:
+    if not _has(shapes, f"{UNET}middle_block.1.", f"{UNET}middle_block.2."):
         raise _other("a reduced SDXL model (SSD-1B and its like), whose blocks are numbered otherwise", path)
+
+
+def _has(names: Iterable[str], *prefixes: str) -> bool:
+    """Tell whether any name begins so: one tensor that is missing makes no other architecture."""
+    return any(name.startswith(prefixes) for name in names)
 
 
 def marks(path: Path) -> frozenset[str]:
     """Return what a checkpoint says of its training by empty tensors: "v_pred", "ztsnr" (ComfyUI's convention)."""
-    return frozenset({"v_pred", "ztsnr"} & set(() if path.suffix in PICKLES else read_header(path).shapes))
+    return frozenset({"v_pred", "ztsnr"} & set(() if is_pickle(path) else read_header(path).shapes))
 
 
 def check_folder(folder: ModelFolder) -> None:

@@ -102,17 +102,23 @@ def test_options_without_effect_are_notes() -> None:
     assert read_request([*TOYS, "--toy_limit", "150"]).notes == ("--toy_limit: toy_limit is not looked at",)
 
 
-def test_an_option_of_another_installed_plugin_names_it(install: Install) -> None:
-    install("other", "extension", "other", TOY_ARCHITECTURE.replace("toy_", "alien_"))
-    install("broken", "extension", "broken", "import sys\nsys.exit(3)")
-    problems = said(*TOYS, "--alien_width", "3")
-    assert problems == ["--alien_width: unknown option 'alien_width' (it is an option of extension 'other')"]
+def test_an_unknown_option_imports_no_plugin_that_the_run_does_not_name(install: Install, folder: Path) -> None:
+    mark = folder / "imported"
+    install("other", "extension", "other", f"open({str(mark)!r}, 'w').close()\nimport os\nos._exit(0)")
+    assert said(*TOYS, "--unheard", "3") == ["--unheard: unknown option 'unheard'"]
+    assert not mark.exists()
 
 
 def test_a_missing_architecture_lists_the_installed_ones() -> None:
     (problem,) = said(needs=("arch",))
     assert problem.startswith("the architecture of the base model is missing")
     assert "toy" in problem
+
+
+def test_pictures_in_two_places_are_a_note() -> None:
+    path = config_file("[[datasets]]\nresolution = 64\n")
+    (note,) = read_request([path, *TOYS, "--train_data_dir", "pics"]).notes
+    assert note == "--train_data_dir: train_data_dir is without effect: [[datasets]] in run.toml wins"
 
 
 def test_an_extension_brings_its_options(install: Install) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.shell_completion import ShellComplete
@@ -24,6 +29,13 @@ def look() -> RunCommand:
         click.echo(f"{request.config.given('toy_width')} {json}")
 
     return look
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> str:
+    path = tmp_path / "run.toml"
+    path.write_text('arch = "toy"\nnetwork_module = "toynet"\n', encoding="utf-8")
+    return str(path)
 
 
 def completions(*words: str) -> list[str]:
@@ -56,6 +68,28 @@ def test_help_without_an_architecture_says_how_to_see_more(loracore: Call) -> No
     text = loracore("train", "--help").out
     assert "--network_dim" in text
     assert "loracore train --arch NAME --help" in text
+
+
+def test_help_lists_the_options_of_the_architecture_that_config_names(loracore: Call, run_file: str) -> None:
+    text = loracore("train", run_file, "--help").out
+    assert "--toy_width" in text
+    assert "--toy_dropout" in text
+
+
+def test_behind_config_the_options_of_its_architecture_are_completed(run_file: str) -> None:
+    assert completions("train", run_file, "--toy_w") == ["--toy_width"]
+    assert completions("train", "missing.toml", *TOYS, "--toy_w") == ["--toy_width"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_completion_script_of_the_readme_is_printed(shell: str) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    variable = f"_LORACORE_COMPLETE={shell}_source"
+    assert variable in readme
+    program = "from loracore.cli.main import main; main()"
+    env = {**os.environ, **dict([variable.split("=")])}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "_LORACORE_COMPLETE" in done.stdout) == (0, True)
 
 
 def test_commands_are_completed() -> None:

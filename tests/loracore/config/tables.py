@@ -54,7 +54,7 @@ def in_file(text: str) -> tuple[Given, ...]:
 
 
 def checked(*layers: Sequence[Given]) -> Checked:
-    return check(layers, DECLARED, lambda _name: "")
+    return check(layers, DECLARED)
 
 
 def value_of(name: str, raw: Any) -> Any:

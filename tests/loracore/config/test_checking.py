@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from loracore.config.checking import check
-from loracore.config.given import Given
-from tests.loracore.config.tables import DECLARED, Numbers, Words, checked, flags, in_file, said_of, value_of
+from tests.loracore.config.tables import Numbers, Words, checked, flags, in_file, said_of, value_of
 
 
 @pytest.mark.parametrize(
@@ -96,11 +94,6 @@ def test_an_unknown_option_suggests_the_nearest() -> None:
 def test_an_abbreviated_flag_names_the_option_in_full() -> None:
     problem = checked(flags("--prec", "bf16").given).problems[0]
     assert str(problem) == "--prec: unknown option 'prec' (abbreviations are not accepted: write --precision)"
-
-
-def test_an_option_of_another_plugin_is_said_to_be_one() -> None:
-    found = check([[Given("ranke", 8, "--ranke")]], DECLARED, lambda name: f"{name} is another's")
-    assert found.problems[0].fix == "ranke is another's"
 
 
 def test_an_unknown_option_leaves_a_config_to_check_further() -> None:

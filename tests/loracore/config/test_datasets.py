@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loracore.config.config import Config
+from loracore.config.dataset_sources import idle_sources
 from loracore.config.datasets import DatasetSpec, read_datasets
 from loracore.config.options import DataOptions, TrainingOptions
 from loracore.config.toml_file import read_toml
@@ -136,11 +137,43 @@ def test_a_flag_for_a_data_set_file_beats_the_runs_own(read: Read, tmp_path: Pat
     assert found[0].resolution == (256, 256)
 
 
-def test_one_file_with_both_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text(one(), "utf-8")
+def test_one_file_with_both_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(one(), "utf-8")
     config = Config([DataOptions(dataset_config="data.toml")], {"dataset_config": "run.toml:1"})
     with pytest.raises(ConfigError, match=r"run\.toml:1: .* has \[\[datasets\]\] too"):
-        read_datasets(config, read_toml(tmp_path / "run.toml"))
+        read_datasets(config, read_toml(Path("run.toml")))
+
+
+def test_a_data_set_file_named_elsewhere_beats_a_data_set_in_a_file(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "beneath.toml").write_text(one(), "utf-8")
+    read(one("resolution = 256"))
+    config = Config([DataOptions(dataset_config="data.toml"), TrainingOptions()], {"dataset_config": "run.toml:1"})
+    assert read_datasets(config, read_toml(tmp_path / "beneath.toml"))[0].resolution == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"dataset_config": "data.toml"}, "run.toml:3: [[datasets]] is without effect: --dataset_config wins"),
+        (
+            {"train_data_dir": "pics"},
+            "--train_data_dir: train_data_dir is without effect: [[datasets]] in run.toml wins",
+        ),
+    ],
+)
+def test_a_second_place_of_pictures_is_a_note_on_which_one_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], note: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(one(), "utf-8")
+    assert idle_sources(config_of(**options), read_toml(Path("run.toml"))) == (note,)
+
+
+def test_one_place_of_pictures_is_no_note(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(one(), "utf-8")
+    assert idle_sources(config_of(), read_toml(tmp_path / "run.toml")) == ()
+    assert idle_sources(config_of(train_data_dir="pics"), None) == ()
 
 
 def test_no_data_set_at_all_tells_the_three_ways() -> None:

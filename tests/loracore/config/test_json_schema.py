@@ -9,6 +9,7 @@ import pytest
 import tomli
 from jsonschema import Draft202012Validator
 
+from loracore.config.dataset_keys import KEYS
 from loracore.config.declared import declare
 from loracore.config.json_schema import json_schema
 from loracore.config.options import CORE_OPTIONS
@@ -23,9 +24,13 @@ network_dim = 8
 mixed_precision = "bf16"
 gradient_checkpointing = true
 [general]
-flip_aug = true
+flip_aug = false
 [[datasets]]
-resolution = 1024
+resolution = [1024, 768]
+batch_size = 2
+[[datasets.subsets]]
+image_dir = "pictures"
+num_repeats = 10
 """
 
 CORE = json_schema(declare([("core", CORE_OPTIONS)]), complete=True)
@@ -52,10 +57,29 @@ def test_it_accepts_a_sample_file() -> None:
         "network_dim = 0",
         "[section]\nmixed_precision = 'bf-16'",
         "gradient_checkpointing = 'yes'",
+        "text_encoder_lr = ['1e-5']",
+        "network_args = [4]",
+        "[[datasets]]\nresolutoin = 64",
+        "[[datasets]]\nresolution = 64.5",
+        "[[datasets]]\nnum_repeats = 'ten'",
+        "[[datasets]]\nflip_aug = true",
+        "[[datasets]]\n[[datasets.subsets]]\nbatch_size = 2",
     ],
 )
 def test_it_marks_what_the_reader_refuses(text: str) -> None:
     assert faults(text)
+
+
+def test_lists_tell_the_type_of_their_items() -> None:
+    rates = json_schema(DECLARED, complete=True)["$defs"]["rates"]
+    assert rates["anyOf"] == [{"type": "array", "items": {"type": "number"}}, {"type": "number"}]
+
+
+def test_every_key_of_a_data_set_is_known_at_its_level() -> None:
+    dataset = CORE["properties"]["datasets"]["items"]["properties"]
+    assert {"subsets", *dataset} == {"subsets", *(name for name, key in KEYS.items() if "datasets" in key.levels)}
+    assert dataset["batch_size"] == {"type": "integer", "minimum": 1}
+    assert dataset["subsets"]["items"]["properties"]["image_dir"]["type"] == "string"
 
 
 def test_without_an_architecture_unknown_keys_pass_but_known_ones_are_checked() -> None:

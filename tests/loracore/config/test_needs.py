@@ -14,10 +14,24 @@ def said_of_model(name: str) -> list[str]:
     return [str(problem) for problem in missing({MODEL: Given(MODEL, name, "a.toml:1")}, [MODEL])]
 
 
-@pytest.mark.parametrize("given", [{}, {"output_dir": Given("output_dir", "", "--output_dir")}])
-def test_a_needed_option_that_is_missing_or_empty_names_both_ways_to_give_it(given: dict[str, Given]) -> None:
-    (problem,) = missing(given, ["output_dir"])
-    assert str(problem) == 'output_dir is missing (give --output_dir VALUE, or write output_dir = "…" in CONFIG)'
+WAYS = '(give --output_dir VALUE, or write output_dir = "…" in CONFIG)'
+
+
+def test_a_needed_option_that_is_missing_names_both_ways_to_give_it() -> None:
+    (problem,) = missing({}, ["output_dir"])
+    assert str(problem) == f"output_dir is missing {WAYS}"
+
+
+def test_a_needed_option_that_is_empty_is_told_with_its_place() -> None:
+    (problem,) = missing({"output_dir": Given("output_dir", "", "a.toml:2")}, ["output_dir"])
+    assert str(problem) == f"a.toml:2: output_dir is empty {WAYS}"
+
+
+def test_a_model_that_is_given_must_be_there_even_if_it_is_not_needed() -> None:
+    given = {MODEL: Given(MODEL, "/no/model", "--model")}
+    assert missing({}, []) == []
+    assert [problem.where for problem in missing(given, [])] == ["--model"]
+    assert "is empty" in str(missing({MODEL: Given(MODEL, "", "--model")}, []))
 
 
 @pytest.mark.parametrize("name", ["/no/such/model.safetensors", "model", "./owner/name", "owner/model.safetensors"])

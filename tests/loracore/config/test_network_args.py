@@ -26,7 +26,15 @@ def test_a_key_is_placed_where_network_args_stand() -> None:
 
 
 def test_an_unknown_key_suggests_the_nearest() -> None:
-    assert said("--network_args", "rnak=8") == "--network_args: network_args: unknown key 'rnak' (did you mean 'rank'?)"
+    assert said("--network_args", "rnak=8") == "--network_args: unknown key 'rnak' (did you mean 'rank'?)"
+
+
+def test_in_a_file_a_wrong_item_is_told_with_the_name_of_the_list() -> None:
+    problems = checked(in_file("network_args = ['rnak=8', 'rank']")).problems
+    assert [str(problem).partition(" (")[0] for problem in problems] == [
+        "a.toml: network_args: unknown key 'rnak'",
+        "a.toml: network_args: 'rank' is not key=value",
+    ]
 
 
 def test_an_option_that_is_not_tagged_is_refused() -> None:

@@ -47,7 +47,12 @@ def test_missing_configuration_is_none_and_a_damaged_one_an_error(tmp_path: Path
             read_config(folder, "config.json")
 
 
-def test_hub_file_that_is_not_cached_is_absent_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert HubFolder("owner/name").find("unet/config.json") is None
+def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    assert open_folder("~/model") == LocalFolder(tmp_path / "model")
+
+
+def test_tilde_of_nobody_is_a_missing_folder() -> None:
+    with pytest.raises(DataError, match="~nobody-of-this-name/model"):
+        open_folder("~nobody-of-this-name/model")

@@ -34,6 +34,14 @@ def test_tokenizer_of_the_users_folder_comes_next(model: Path, tmp_path: Path) -
     assert find_tokenizer(LocalFolder(model), "tokenizer_2", "owner/name", str(cache)).eos_token_id == 513
 
 
+def test_users_folder_may_stand_in_the_home_folder(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tiny_models.write_tokenizer(tmp_path / "cache" / "owner_name")
+    assert find_tokenizer(LocalFolder(model), "tokenizer_2", "owner/name", "~/cache").eos_token_id == 513
+
+
 @pytest.mark.usefixtures("_no_hub")
 def test_error_says_where_to_put_a_tokenizer_that_cannot_be_had(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"<tokenizer_cache_dir>/owner_name"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -29,11 +31,39 @@ def test_pickled_tensors_stand_at_the_top_or_under_state_dict(tmp_path: Path, st
     assert dict(weights.read(["a"], CPU))["a"].tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"hello, this is no pickle", b"\x80\x04}."])
 def test_damaged_pickle_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"x\.pt.*(damaged|no tensors)"):
         open_weights(tmp_path / "x.pt", allow_pickle=True)
+
+
+def test_code_in_a_pickle_is_named_and_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": Namespace()}, tmp_path / "x.pt")
+    with pytest.raises(DataError, match=r"asks for argparse\.Namespace, and code in a pickle is never run"):
+        open_weights(tmp_path / "x.pt", allow_pickle=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_newer_pickle_is_told_once_not_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    with pytest.raises(DataError):
+        open_weights(tmp_path / "x.pt", allow_pickle=True)
+
+
+@pytest.mark.parametrize("name", ["X.CKPT", "x.Pt", "X.BIN"])
+def test_endings_in_capitals_are_pickles_too(tmp_path: Path, name: str) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / name)
+    with pytest.raises(DataError, match="allow_pickle"):
+        open_weights(tmp_path / name, allow_pickle=False)
+    assert open_weights(tmp_path / name, allow_pickle=True).shapes == {"a": (2,)}
+
+
+@pytest.mark.parametrize("device", [torch.device("cpu", 0), torch.device("cpu")])
+def test_first_processor_is_a_device_too(tmp_path: Path, device: torch.device) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "X.SAFETENSORS")
+    weights = open_weights(tmp_path / "X.SAFETENSORS", allow_pickle=False)
+    assert dict(weights.read(["a"], device))["a"].tolist() == [1.0, 1.0]
 
 
 def test_pickle_without_tensors_is_told(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import torch
 from loracore_sdxl import models
 from loracore_sdxl.options import SdxlOptions
 
-from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part
+from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part, TrainingOptions
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions
 
-TABLES = (ModelOptions, DataOptions, NetworkOptions, SdxlOptions, DdpmOptions, ClipTextOptions)
+TABLES = (ModelOptions, DataOptions, NetworkOptions, TrainingOptions, SdxlOptions, DdpmOptions, ClipTextOptions)
 Parts = frozenset[Part]
 TEXT: Parts = frozenset({"text"})
 VAE: Parts = frozenset({"vae"})

@@ -43,6 +43,16 @@ def test_full_size_checkpoint_fits_tensor_by_tensor(full_size: Weights) -> None:
     assert len(parts["unet"].names) == 1680
 
 
+@pytest.mark.parametrize("lost", ["label_emb.0.0.weight", "middle_block.1.proj_in.weight"])
+def test_missing_tensor_is_told_by_its_name(full_size: Weights, lost: str) -> None:
+    shapes = {name: shape for name, shape in full_size.shapes.items() if name != UNET + lost}
+    with pytest.raises(DataError, match=rf"{UNET}{lost}.* is missing"):
+        check_parts(
+            checkpoint.empty_parts(["unet"], Weights(full_size.origin, shapes, full_size.read)).values(),
+            weights_needed=True,
+        )
+
+
 def test_tensor_that_tells_a_size_is_missed_by_its_name(full_size: Weights) -> None:
     shapes = {name: shape for name, shape in full_size.shapes.items() if name != f"{UNET}out.2.weight"}
     with pytest.raises(DataError, match=r"U-Net: the tensor model\.diffusion_model\.out\.2\.weight is missing"):

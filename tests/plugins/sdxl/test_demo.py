@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from loracore import Prediction, hookimpl
 from loracore.cli.demo import demos, prepared
-from loracore.cli.request import read_request
 from loracore.demo.demo import run_demo
 from tests.conftest import RunCli
 
@@ -54,8 +53,8 @@ class CutGradient:
 
 @pytest.mark.timeout(300)
 def test_a_cut_gradient_is_not_taken_for_learning(tmp_path: Path) -> None:
-    kit = demos(["sdxl"])["sdxl"]
-    request, datasets = prepared(read_request(["--max_train_steps", "4", "--output_dir", str(tmp_path)]), "sdxl", kit)
+    kit = demos("sdxl")["sdxl"]
+    request, datasets = prepared(["--max_train_steps", "4", "--output_dir", str(tmp_path)], "sdxl", kit)
     request.plugins.register(CutGradient())
     result = run_demo(kit, request.config, request.plugins, datasets, tmp_path)
     assert not has_learnt(result.before, result.after)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from loracore_sdxl import targets, text
 from loracore_sdxl.options import findings
 
+from tests.plugins.sdxl.golden_keys import CASES, golden, written
 from tests.plugins.sdxl.runs import DENOISER, TEXT, config_of, loaded
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(1800)]
@@ -37,11 +37,9 @@ def test_every_tensor_has_its_place(model: str) -> None:
 
 def test_lora_keys_are_the_golden_ones(model: str, data: Path) -> None:
     every = targets.every(loaded(model, device="meta"), config_of(model))
-    golden = json.loads((data / "lora-keys-sdxl.json").read_text(encoding="utf-8"))["cases"]
     print({part: f"{count} modules" for part, count in Counter(target.part for target in every).items()})
-    attention = [target for target in every if not target.needs_conv]
-    assert 3 * len(attention) == len(golden["unet_te1_te2"])
-    print(f"{3 * len(attention)} keys; with convolutions {3 * len(every)}")
+    for case, parts, conv in CASES:
+        assert written(every, parts, conv=conv) == golden(data, case)
 
 
 def test_captions_are_encoded_without_overflow(model: str) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from loracore_sdxl.models import check
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loracore import ConfigError, DataError, LoracoreError, Models
+from loracore.config.datasets import DatasetSpec
 from tests.plugins.sdxl import tiny
-from tests.plugins.sdxl.runs import ALL, DENOISER, TEXT, VAE, Parts, loaded
+from tests.plugins.sdxl.runs import ALL, DENOISER, TEXT, VAE, Parts, config_of, loaded
 
 
 def states(models: Models) -> dict[str, Mapping[str, Tensor]]:
@@ -88,7 +90,7 @@ def test_meta_models_need_no_weights(folder: Path, tmp_path: Path) -> None:
 
 def test_weights_are_asked_for_outside_meta(folder: Path, tmp_path: Path) -> None:
     bare = tiny.copy_without(folder, tmp_path / "bare", "*.safetensors")
-    with pytest.raises(DataError, match="U-Net: no weights found"):
+    with pytest.raises(DataError, match=r"bare/unet: U-Net: no weights found"):
         loaded(bare, DENOISER)
 
 
@@ -250,6 +252,28 @@ def test_hub_model_that_cannot_be_had_is_an_error(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(LoracoreError, match="owner/absent"):
         loaded("owner/absent", DENOISER)
+
+
+def test_model_and_folder_beside_it_may_stand_in_the_home_folder(
+    folder: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in (folder, checkpoint):
+        monkeypatch.setenv("HOME", str(model.parent))
+        assert_equal(loaded(f"~/{model.name}"))
+
+
+def test_first_processor_is_a_device_too(folder: Path, checkpoint: Path) -> None:
+    for model in (folder, checkpoint):
+        assert_equal(loaded(model, DENOISER, device="cpu:0"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "buckets", "resolution"), [(40, True, (1024, 1024)), (64, False, (1000, 1024)), (16, True, (1024, 1024))]
+)
+def test_pictures_come_in_multiples_of_32(folder: Path, steps: int, buckets: bool, resolution: tuple[int, int]) -> None:
+    odd = DatasetSpec(resolution, 1, buckets, 256, 2048, steps, bucket_no_upscale=False, subsets=())
+    with pytest.raises(DataError, match="multiples of 32"):
+        check(DENOISER, config_of(folder).with_datasets([odd]))
 
 
 def test_tokenizers_may_stand_in_a_folder_of_their_own(folder: Path, tmp_path: Path) -> None:

@@ -31,9 +31,14 @@ def test_defaults_are_fine(folder: Path, checkpoint: Path) -> None:
         ({"zero_terminal_snr": True}, "without effect", "zero_terminal_snr"),
         ({"min_snr_gamma": 5.0, "debiased_estimation_loss": True}, "without effect", "debiased_estimation_loss"),
         ({"max_token_length": 100}, "wrong", "max_token_length"),
-        ({"enable_bucket": True, "bucket_reso_steps": 40}, "wrong", "bucket_reso_steps"),
         ({"text_encoder_lr1": 1e-5, "network_train_unet_only": True}, "without effect", "text_encoder_lr1"),
         ({"text_encoder_lr2": 1e-5, "network_train_unet_only": True}, "without effect", "text_encoder_lr2"),
+        ({"text_encoder_lr": (1.0, 2.0, 3.0)}, "without effect", "text_encoder_lr"),
+        (
+            {"text_encoder_lr": (1e-5,), "text_encoder_lr1": 1e-5, "text_encoder_lr2": 0.0},
+            "without effect",
+            "text_encoder_lr",
+        ),
     ],
 )
 def test_each_mistake_is_told_once(options: dict[str, object], fate: str, option: str) -> None:
@@ -47,7 +52,8 @@ def test_each_mistake_is_told_once(options: dict[str, object], fate: str, option
         {"v_pred_like_loss": 1.0, "min_snr_gamma": 5.0},
         {"max_token_length": 225},
         {"text_encoder_lr1": 1e-5, "text_encoder_lr2": 0.0},
-        {"bucket_reso_steps": 40},
+        {"text_encoder_lr": (1e-5, 2e-5)},
+        {"text_encoder_lr": (1e-5,), "text_encoder_lr2": 2e-5},
     ],
 )
 def test_sound_combinations_are_not_complained_about(options: dict[str, object]) -> None:
@@ -59,6 +65,11 @@ def test_missing_model_is_told_before_anything_is_loaded(name: str) -> None:
     (finding,) = told(name)
     assert (finding.fate, finding.option) == ("wrong", "pretrained_model_name_or_path")
     assert name in finding.message
+
+
+def test_model_may_stand_in_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert told(f"~/{folder.name}") == []
 
 
 def test_hub_id_is_not_a_missing_file() -> None:
@@ -86,9 +97,9 @@ def test_checkpoint_that_is_marked_as_another_kind_is_told(checkpoint: Path, tmp
 def test_options_and_their_check_import_no_torch(checkpoint: Path) -> None:
     code = (
         "import sys, loracore_sdxl as plugin\n"
-        "from loracore import Config, DataOptions, ModelOptions, NetworkOptions\n"
+        "from loracore import Config, ModelOptions, NetworkOptions, TrainingOptions\n"
         f"model = ModelOptions(pretrained_model_name_or_path={str(checkpoint)!r})\n"
-        "tables = [model, DataOptions(), NetworkOptions(), *(table() for table in plugin.options())]\n"
+        "tables = [model, NetworkOptions(), TrainingOptions(), *(table() for table in plugin.options())]\n"
         "assert not plugin.check_options(Config(tables, {}))\n"
         "print(sorted({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )

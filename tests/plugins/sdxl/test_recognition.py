@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from loracore_sdxl.recognition import check_file, check_folder
+from loracore_sdxl.recognition import UNET, check_file, check_folder, check_names
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loracore import DataError
 from loracore.diffusion.folders import LocalFolder
+from loracore.diffusion.headers import read_header
 from tests.plugins.sdxl import tiny
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"
@@ -48,6 +49,27 @@ def test_file_of_another_architecture_is_named(tmp_path: Path, names: dict[str, 
 def test_checkpoint_of_this_architecture_is_accepted(checkpoint: Path, data: Path) -> None:
     check_file(checkpoint, allow_pickle=False)
     check_file(data / "tiny-sdxl-unet.safetensors", allow_pickle=False)
+
+
+@pytest.mark.parametrize(
+    "lost", ["input_blocks.0.0.weight", "label_emb.0.0.weight", "middle_block.1.proj_in.weight", "out.2.weight"]
+)
+def test_one_tensor_that_is_missing_makes_no_other_architecture(checkpoint: Path, lost: str) -> None:
+    shapes = dict(read_header(checkpoint).shapes)
+    del shapes[UNET + lost]
+    check_names(shapes, checkpoint)
+
+
+def test_checkpoint_without_its_middle_transformer_is_a_reduced_one(checkpoint: Path) -> None:
+    lost = (f"{UNET}middle_block.1.", f"{UNET}middle_block.2.")
+    shapes = {name: shape for name, shape in read_header(checkpoint).shapes.items() if not name.startswith(lost)}
+    with pytest.raises(DataError, match="reduced SDXL"):
+        check_names(shapes, checkpoint)
+
+
+def test_ending_in_capitals_is_a_pickle_too(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="allow_pickle"):
+        check_file(tmp_path / "MODEL.CKPT", allow_pickle=False)
 
 
 def test_cut_off_file_is_told_from_its_header(checkpoint: Path, tmp_path: Path) -> None:

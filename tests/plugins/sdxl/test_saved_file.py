@@ -44,7 +44,7 @@ def network_file(folder: Path, tmp_path: Path) -> Path:
     targets = request.plugins.hook.lora_targets(models=models, config=request.config)
     network = adapters_for(request.plugins.hook, targets, request.config, 0, None)
     torch.manual_seed(5)
-    for parameter in network.parameters():
+    for parameter in network.modules.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     path = tmp_path / "lora.safetensors"
     save_file(network.file_tensors(torch.float32), path)

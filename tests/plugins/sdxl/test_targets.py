@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import loracore_sdxl as hooks
 import pytest
 import torch
 from loracore_sdxl import targets
-from torch import nn
 
-from loracore import LoraTarget, Models
+from loracore import Models
+from tests.plugins.sdxl.golden_keys import CASES, golden, written
 from tests.plugins.sdxl.runs import DENOISER, TEXT, config_of, loaded
 
 
@@ -17,35 +17,18 @@ def full_size() -> Models:
     return loaded(None, device="meta")
 
 
-def lora_tensors(target: LoraTarget, rank: int) -> list[list[object]]:
-    """What LoRA of this rank writes for a target: names and shapes, in the reference's order."""
-    layer = target.layers[0]
-    if isinstance(layer, nn.Conv2d):
-        down, up = [rank, layer.in_channels, *layer.kernel_size], [layer.out_channels, rank, 1, 1]
-    else:
-        assert isinstance(layer, nn.Linear)
-        down, up = [rank, layer.in_features], [layer.out_features, rank]
-    return [
-        [f"{target.key}.alpha", []],
-        [f"{target.key}.lora_down.weight", down],
-        [f"{target.key}.lora_up.weight", up],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("case", "parts", "conv"),
-    [
-        ("unet_only", {"unet"}, False),
-        ("unet_te1_te2", {"unet", "te1", "te2"}, False),
-        ("unet_only_conv_dim4", {"unet"}, True),
-    ],
-)
+@pytest.mark.parametrize(("case", "parts", "conv"), CASES)
 def test_keys_shapes_and_order_of_the_full_size_model_are_the_fields(
     full_size: Models, data: Path, case: str, parts: set[str], conv: bool
 ) -> None:
-    golden = json.loads((data / "lora-keys-sdxl.json").read_text(encoding="utf-8"))["cases"][case]
-    chosen = [t for t in targets.every(full_size, config_of()) if t.part in parts and (conv or not t.needs_conv)]
-    assert [row for target in chosen for row in lora_tensors(target, rank=4)] == golden
+    assert written(targets.every(full_size, config_of()), parts, conv=conv) == golden(data, case)
+
+
+def test_targets_are_known_without_any_model(full_size: Models) -> None:
+    config = config_of()
+    assert hooks.check_options(config) == ()
+    models = hooks.load_models(DENOISER | TEXT, torch.device("meta"), torch.float32, config)
+    assert [t.key for t in hooks.lora_targets(models, config)] == [t.key for t in targets.every(full_size, config)]
 
 
 def test_only_loaded_parts_are_targets(folder: Path) -> None:
