@@ -13,7 +13,8 @@ from loracore.cli.choice import line_choice, run_options
 from loracore.cli.request import Request, read_request
 from loracore.cli.run_command import run_command
 from loracore.config.config import Config
-from loracore.config.datasets import DatasetSpec, read_datasets
+from loracore.config.dataset_spec import DatasetSpec
+from loracore.config.datasets import read_datasets
 from loracore.config.options import PluginOptions, SavingOptions
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.defaults import DEFAULT_PLUGINS

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from loracore.errors import Problem
 
 if TYPE_CHECKING:
-    from loracore.config.datasets import DatasetSpec
+    from loracore.config.dataset_spec import DatasetSpec
 
 Table = TypeVar("Table")
 

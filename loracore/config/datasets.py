@@ -10,45 +10,12 @@ from typing import Any
 from loracore.config.config import Config
 from loracore.config.dataset_keys import Table, check_table, parse_resolution
 from loracore.config.dataset_sources import Source, find_source
+from loracore.config.dataset_spec import DatasetSpec, SubsetSpec, whole_bounds
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
 
 _FINEST = 8  # pixels a side of a latent stands for: a picture's sides must be multiples
-
-
-@dataclass(frozen=True, slots=True)
-class SubsetSpec:
-    """One folder of pictures."""
-
-    image_dir: Path  # as written: relative to the working directory
-    num_repeats: int  # 1 or more
-    caption_extension: str  # with its dot
-    class_tokens: str | None  # the caption of pictures without one
-    caption_prefix: str
-    caption_suffix: str
-    resize_interpolation: str | None  # None chooses by enlarging or shrinking
-    place: str  # ``file:line`` or ``--option`` that names the folder
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetSpec:
-    """Folders that share a resolution, buckets and batches."""
-
-    resolution: tuple[int, int]  # width, height
-    batch_size: int  # on each device
-    enable_bucket: bool
-    min_bucket_reso: int
-    max_bucket_reso: int
-    bucket_reso_steps: int
-    bucket_no_upscale: bool
-    subsets: tuple[SubsetSpec, ...]
-    warnings: tuple[str, ...] = ()  # what was left out or adjusted
-
-    @property
-    def bucket_bounds(self) -> tuple[int, int]:
-        """Return the smallest and the largest side of a bucket, brought to whole steps."""
-        return _bounds(self.min_bucket_reso, self.max_bucket_reso, self.bucket_reso_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +141,7 @@ def _unbucketed_problems(resolution: tuple[int, int], place: str) -> Iterable[Pr
 
 def _bucket_problems(resolution: tuple[int, int], layers: Sequence[Table]) -> Iterable[Problem]:
     smallest, largest = (_value(layers, key) for key in ("min_bucket_reso", "max_bucket_reso"))
-    bounds = _bounds(smallest, largest, _value(layers, "bucket_reso_steps"))
+    bounds = whole_bounds(smallest, largest, _value(layers, "bucket_reso_steps"))
     place = _place(layers, "resolution")
     if max(resolution) > bounds[1]:
         message = f"the resolution {_by(resolution)} is beyond max_bucket_reso = {largest}"
@@ -182,10 +149,6 @@ def _bucket_problems(resolution: tuple[int, int], layers: Sequence[Table]) -> It
     if min(resolution) < bounds[0]:
         message = f"the resolution {_by(resolution)} is below min_bucket_reso = {smallest}"
         yield Problem(message, place, f"set min_bucket_reso = {min(resolution) // 2}, or raise the resolution")
-
-
-def _bounds(smallest: int, largest: int, steps: int) -> tuple[int, int]:
-    return smallest - smallest % steps, -(-largest // steps) * steps
 
 
 def _build_dataset(dataset: _Dataset, warnings: Sequence[str]) -> DatasetSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loracore.types import Framing
 
 if TYPE_CHECKING:
-    from loracore.config.datasets import DatasetSpec
+    from loracore.config.dataset_spec import DatasetSpec
 
 Size = tuple[int, int]
 

@@ -14,7 +14,7 @@ from loracore.data.images import inspect
 from loracore.errors import DataError, Problem
 
 if TYPE_CHECKING:
-    from loracore.config.datasets import SubsetSpec
+    from loracore.config.dataset_spec import SubsetSpec
     from loracore.data.buckets import Size
 
 #: Pictures that people put into such folders, and that are not trained on; .avif and .jxl only where Pillow lacks them.

@@ -17,7 +17,7 @@ from loracore.data.picture import Index, Picture
 from loracore.errors import DataError, Problem
 
 if TYPE_CHECKING:
-    from loracore.config.datasets import DatasetSpec, SubsetSpec
+    from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
     from loracore.data.buckets import Size
     from loracore.types import Framing
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loracore.data.captions import tag_frequency
 
 if TYPE_CHECKING:
-    from loracore.config.datasets import DatasetSpec, SubsetSpec
+    from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
     from loracore.data.buckets import Size
     from loracore.data.picture import Index, Picture
 

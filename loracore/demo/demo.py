@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from loracore.config.config import Config
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import ModelOptions
 from loracore.demo.curve import draw_curve
 from loracore.demo.sheet import Row, contact_sheet

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loracore.config.config import Config
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
 from loracore.data.loader import Loader
 from loracore.data.picture import Index

@@ -9,7 +9,7 @@ from pathlib import Path
 import pluggy
 
 from loracore.config.config import Config
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import SavingOptions
 from loracore.data.index import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loracore.config.config import Config, Finding
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from tests.loracore.config.tables import Numbers, Words
 
 CONFIG = Config([Numbers(rank=8), Words()], {"rank": "a.toml:3"})

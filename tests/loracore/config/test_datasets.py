@@ -9,7 +9,8 @@ import pytest
 
 from loracore.config.config import Config
 from loracore.config.dataset_sources import idle_sources
-from loracore.config.datasets import DatasetSpec, read_datasets
+from loracore.config.dataset_spec import DatasetSpec
+from loracore.config.datasets import read_datasets
 from loracore.config.options import DataOptions, TrainingOptions
 from loracore.config.toml_file import read_toml
 from loracore.errors import ConfigError

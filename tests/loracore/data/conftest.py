@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from loracore.config.datasets import DatasetSpec, SubsetSpec
+from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
 from loracore.data.picture import Picture
 from loracore.types import Framing
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.data.buckets import Buckets, bucket_sizes, make_buckets
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.data.buckets import make_buckets
 from loracore.data.picture import Index, Picture
 from loracore.data.sampler import MicroBatch, batches_per_epoch, epoch_batches, share

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.data.index import scan
 from loracore.data.picture import Index
 from loracore.data.summary import BucketRow, bucket_table, dataset_metadata

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loracore.config.datasets import DatasetSpec, SubsetSpec
+from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
 from loracore.diffusion.picture_sizes import check_sizes
 from loracore.errors import DataError
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loracore import ConfigError, DataError, LoracoreError, Models
-from loracore.config.datasets import DatasetSpec
+from loracore.config.dataset_spec import DatasetSpec
 from tests.plugins.sdxl import tiny
 from tests.plugins.sdxl.runs import ALL, DENOISER, TEXT, VAE, Parts, config_of, loaded
 
