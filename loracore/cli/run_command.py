@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from loracore.cli.completion import complete_words
-from loracore.cli.request import Request, read_request
+from loracore.cli.request import read_request
 from loracore.cli.run_help import run_help
 
 #: How a command's words are read: the words and the needed options → what its body gets.
@@ -43,7 +43,8 @@ class RunCommand(click.Command):
         flags = {f"--{name}": name for name in self.switches}
         argv = [word for word in ctx.args if word not in flags]
         given = {name: flag in ctx.args for flag, name in flags.items()}
-        return ctx.invoke(self.callback or _no_body, self.read(argv, self.needs), **given)
+        assert self.callback is not None
+        return ctx.invoke(self.callback, self.read(argv, self.needs), **given)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Complete option names, choices and plugin names of the architecture on the line."""
@@ -64,7 +65,3 @@ def run_command(
         return RunCommand(body, read, needs, switches or {})
 
     return decorate
-
-
-def _no_body(_request: Request) -> None:
-    raise NotImplementedError
