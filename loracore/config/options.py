@@ -42,7 +42,7 @@ class PluginOptions:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """Where the base model is, and in which precision it runs."""
+    """Where the base model is, in which precision it runs, and how it is made to fit."""
 
     pretrained_model_name_or_path: Annotated[
         str | None, option("base model: a .safetensors checkpoint, a diffusers folder, or a hub id")
@@ -56,6 +56,17 @@ class ModelOptions:
     gradient_checkpointing: Annotated[
         bool, option("compute activations again in the backward pass: less memory, more time")
     ] = False
+    cpu_offload_checkpointing: Annotated[
+        bool, option("with gradient_checkpointing: what is kept of each block waits in host memory")
+    ] = False
+    blocks_to_swap: Annotated[
+        int | None, option("blocks of the denoiser that wait in host memory in turns; at most all but 2", ge=0)
+    ] = None
+    fp8_base: Annotated[bool, option("store the weights of denoiser and text encoders in 8 bits (float8_e4m3fn)")] = (
+        False
+    )
+    fp8_base_unet: Annotated[bool, option("store the weights of the denoiser in 8 bits (float8_e4m3fn)")] = False
+    sdpa: Annotated[bool, option("attention by torch's scaled_dot_product_attention, the only kind there is")] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,10 @@ class DataOptions:
     ] = True
     cache_text_encoder_outputs: Annotated[
         bool, option("demand that captions are encoded once; on by itself when no text encoder trains")
+    ] = False
+    cache_latents_to_disk: Annotated[bool, option("keep encoded pictures for later runs; not there yet")] = False
+    cache_text_encoder_outputs_to_disk: Annotated[
+        bool, option("keep encoded captions for later runs; not there yet")
     ] = False
     vae_batch_size: Annotated[int, option("pictures encoded at once", ge=1)] = 1
 

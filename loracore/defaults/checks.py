@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-from loracore import Finding, NetworkOptions, SavingOptions, TrainingOptions, hookimpl
+from loracore import Finding, ModelOptions, NetworkOptions, SavingOptions, TrainingOptions, hookimpl
 from loracore.config.config import Config
 from loracore.config.options import DataOptions
 
@@ -13,7 +13,15 @@ from loracore.config.options import DataOptions
 @hookimpl
 def check_options(config: Config) -> Sequence[Finding]:
     """Return the core's findings."""
-    return [*_data(config), *_parts(config), *_network(config), *_course(config), *_saving(config)]
+    return [
+        *_data(config),
+        *_caches(config),
+        *_memory(config),
+        *_parts(config),
+        *_network(config),
+        *_course(config),
+        *_saving(config),
+    ]
 
 
 def _data(config: Config) -> Iterator[Finding]:
@@ -24,6 +32,33 @@ def _data(config: Config) -> Iterator[Finding]:
         yield Finding("without effect", "vae_batch_size", "without effect: pictures are encoded with their batch")
     if data.bucket_reso_steps % 8:
         yield Finding("wrong", "bucket_reso_steps", f"{data.bucket_reso_steps} is no multiple of 8")
+
+
+def _memory(config: Config) -> Iterator[Finding]:
+    model = config[ModelOptions]
+    if model.cpu_offload_checkpointing and model.blocks_to_swap:
+        message = "a run either swaps blocks or keeps what checkpointing needs of them in host memory"
+        fix = "drop cpu_offload_checkpointing to save more memory, or blocks_to_swap where the weights fit"
+        yield Finding("wrong", "cpu_offload_checkpointing", message, fix)
+    elif model.cpu_offload_checkpointing and not model.gradient_checkpointing:
+        message = "cpu_offload_checkpointing says where gradient checkpointing keeps things, and that is off"
+        yield Finding("wrong", "cpu_offload_checkpointing", message, "add --gradient_checkpointing")
+    if model.fp8_base and model.fp8_base_unet:
+        yield Finding("without effect", "fp8_base_unet", "without effect: fp8_base includes the denoiser")
+    if not model.sdpa:
+        message = "there is no other attention: torch's scaled_dot_product_attention chooses the fastest kernel"
+        yield Finding("unsupported", "sdpa", message, "leave --no_sdpa out")
+
+
+def _caches(config: Config) -> Iterator[Finding]:
+    data = config[DataOptions]
+    for name, is_on in (
+        ("cache_latents_to_disk", data.cache_latents_to_disk),
+        ("cache_text_encoder_outputs_to_disk", data.cache_text_encoder_outputs_to_disk),
+    ):
+        if is_on:
+            message = f"{name}: this version keeps its caches in memory and fills them anew in every run"
+            yield Finding("unsupported", name, message, f"give {name.removesuffix('_to_disk')}")
 
 
 def _parts(config: Config) -> Iterator[Finding]:

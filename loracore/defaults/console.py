@@ -78,5 +78,18 @@ def header(run: Run) -> Iterator[str]:
     rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())
     yield f"optimizer    {config[TrainingOptions].optimizer_type}: {rates}; {config[TrainingOptions].lr_scheduler}"
     yield f"precision    {model.mixed_precision} on {run.processes.device}"
+    memory = list(_spared(model))
+    if memory:
+        yield f"memory       {', '.join(memory)}"
     for note in run.notes:
         yield f"note         {note}"
+
+
+def _spared(model: ModelOptions) -> Iterator[str]:
+    """Give what is done to spare the device's memory."""
+    if model.gradient_checkpointing:
+        yield "activations computed again" + (", inputs kept on the host" if model.cpu_offload_checkpointing else "")
+    if model.blocks_to_swap:
+        yield f"{model.blocks_to_swap} blocks of the denoiser wait on the host"
+    if model.fp8_base or model.fp8_base_unet:
+        yield f"{'denoiser and text encoders' if model.fp8_base else 'denoiser'} stored in fp8"

@@ -1,0 +1,119 @@
+"""What a run does with its models so that they fit: where they are loaded, what is stored how, what waits where."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import chain
+
+import torch
+from torch import nn
+
+from loracore.config.config import Config
+from loracore.config.options import ModelOptions
+from loracore.errors import ConfigError
+from loracore.memory import float8
+from loracore.memory.block_swap import SLOTS, rotating_places, swap_blocks
+from loracore.memory.checkpointing import checkpoint_blocks
+from loracore.types import Models, Part
+
+#: The denoiser's name among ``Models.modules`` and ``Models.blocks``.
+_DENOISER = "unet"
+_EVERY_PART: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
+
+
+def load_device(config: Config, device: torch.device, parts: Collection[Part] = _EVERY_PART) -> torch.device:
+    """Return where ``load_models`` should put these parts, to be brought to ``device`` by `fit_models`.
+
+    That is the CPU for a denoiser whose blocks swap and for weights that become float8, so that the device never has to
+    hold more than it will in training.
+    """
+    options = config[ModelOptions]
+    denoiser = bool(options.blocks_to_swap) or options.fp8_base or options.fp8_base_unet
+    waiting = ("denoiser" in parts and denoiser) or (options.fp8_base and bool(set(parts) - {"denoiser", "vae"}))
+    return torch.device("cpu") if waiting and device.type != "meta" else device
+
+
+def fit_models(
+    models: Models, device: torch.device, dtype: torch.dtype, config: Config, *, stay: Collection[Part] = ()
+) -> None:
+    """Store weights as the options ask and bring the models to the device, those of swapped blocks excepted.
+
+    Called once, right after ``load_models`` was given `load_device` and before adapters are attached. ``dtype`` is that
+    of the frozen weights. Modules named in ``stay``, and any that an architecture loaded to a device of its own, are
+    left where they are. On the meta device only the options are checked. Raises ConfigError when blocks_to_swap does
+    not fit this denoiser.
+    """
+    swapped = _blocks_to_swap(models, config)
+    if device.type == "meta":
+        return
+    origin = load_device(config, device, _parts(models))
+    for name, module in models.modules().items():
+        if name != "vae":
+            _use_float8(module, models.blocks.get(name, ()), dtype, store=_stores_float8(name, config))
+    waiting: set[int] = set()
+    if swapped:
+        blocks = models.blocks[_DENOISER]
+        swap_blocks(blocks, swapped, device)
+        waiting = {id(p) for at in rotating_places(len(blocks), swapped) for p in blocks[at].parameters()}
+    for name, module in models.modules().items():
+        if name not in stay:
+            _move(module, origin, device, waiting)
+
+
+def spare_activations(models: Models, config: Config) -> None:
+    """Let the blocks of the models forget their activations, as far as the options ask for it.
+
+    Called once, after `fit_models`. Swapped blocks forget theirs anyway.
+    """
+    options = config[ModelOptions]
+    if not options.gradient_checkpointing:
+        return
+    swapped = _blocks_to_swap(models, config)
+    for name, blocks in models.blocks.items():
+        rotating = set(rotating_places(len(blocks), swapped)) if swapped and name == _DENOISER else set()
+        chosen = [block for place, block in enumerate(blocks) if place not in rotating]
+        checkpoint_blocks(chosen, inputs_on_host=options.cpu_offload_checkpointing)
+
+
+def _parts(models: Models) -> Collection[Part]:
+    names = {_DENOISER: "denoiser", "vae": "vae"}
+    return {names.get(name, "text") for name in models.modules()}
+
+
+def _blocks_to_swap(models: Models, config: Config) -> int:
+    """Return how many of the denoiser's blocks swap; 0 when it is not loaded."""
+    wanted = config[ModelOptions].blocks_to_swap
+    if not wanted or models.denoiser is None:
+        return 0
+    blocks = len(models.blocks.get(_DENOISER, ()))
+    limit = blocks - SLOTS
+    if wanted > limit:
+        message = f"blocks_to_swap = {wanted} is too much for a model of {blocks} blocks: {SLOTS} need a place at once"
+        if not blocks:
+            message = "blocks_to_swap: this architecture names no blocks of its denoiser that could be swapped"
+        fix = f"give at most {limit}" if limit > 0 else "leave blocks_to_swap out"
+        raise ConfigError(message, where=config.place("blocks_to_swap"), fix=fix)
+    return wanted
+
+
+def _stores_float8(name: str, config: Config) -> bool:
+    options = config[ModelOptions]
+    return options.fp8_base or (options.fp8_base_unet and name == _DENOISER)
+
+
+def _use_float8(module: nn.Module, blocks: Sequence[nn.Module], dtype: torch.dtype, *, store: bool) -> None:
+    """Store and use the Linear weights of the blocks in float8, of the whole module when it lists none.
+
+    What stands around the blocks is small, and often asked for its dtype by the code that calls it.
+    """
+    layers = list(float8.linear_layers(blocks or [module]))
+    if store:
+        float8.store_weights(layers)
+    float8.compute_in_input_dtype(module, layers, dtype)
+
+
+def _move(module: nn.Module, origin: torch.device, device: torch.device, waiting: Collection[int]) -> None:
+    """Bring what is on ``origin`` to the device, those parameters excepted whose ids are ``waiting``."""
+    for tensor in chain(module.parameters(), module.buffers()):
+        if tensor.device == origin and id(tensor) not in waiting:
+            tensor.data = tensor.data.to(device)
