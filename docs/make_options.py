@@ -12,14 +12,17 @@ from loracore.config.dataset_keys import KEYS, TABLES
 from loracore.config.declared import Declared, Option
 from loracore.config.options import PluginOptions
 from loracore.config.values import bound_text
+from loracore.weights.options import ConvertOptions, MergeOptions
 
 TARGET = Path(__file__).with_name("options.md")
 
 #: Keys that only say how a feature works that this version lacks.
 WITHOUT_EFFECT = ("caption_separator", "keep_tokens", "token_warmup_min", "validation_seed")
 #: The architectures and networks of this repository.
-ARCHITECTURES = ("sdxl",)
+ARCHITECTURES = ("sdxl", "sd3")
 NETWORKS = ("lora",)
+#: Commands with options of their own.
+COMMANDS = {"merge": MergeOptions, "convert": ConvertOptions}
 
 HEADER = """\
 # The options
@@ -53,6 +56,8 @@ def _sections() -> Iterator[str]:
     for name in NETWORKS:
         choice = PluginOptions(network_module=name)
         yield from _tables(f"Network `{name}`", plugin_options(choice), core, "network")
+    for name, table in COMMANDS.items():
+        yield from _tables(f"Command `loracore {name}`", core_options((table,)), core, "")
 
 
 def _tables(title: str, declared: Declared, core: Declared, kind: str = "core") -> Iterator[str]:

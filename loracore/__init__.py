@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loracore.hookspecs import API_VERSION, hookimpl
     from loracore.networks.adapter import Adapter
     from loracore.noise.rng import SampleRng
+    from loracore.training.run import Run
     from loracore.types import (
         Batch,
         DemoKit,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Prediction,
         TextConditioning,
     )
+    from loracore.weights.layout import FileTensor, PartNames
 
 _HOMES = {
     "loracore.config.config": ("Config", "Finding"),
@@ -52,6 +54,7 @@ _HOMES = {
     "loracore.hookspecs": ("API_VERSION", "hookimpl"),
     "loracore.networks.adapter": ("Adapter",),
     "loracore.noise.rng": ("SampleRng",),
+    "loracore.training.run": ("Run",),
     "loracore.types": (
         "Batch",
         "DemoKit",
@@ -65,6 +68,7 @@ _HOMES = {
         "Prediction",
         "TextConditioning",
     ),
+    "loracore.weights.layout": ("FileTensor", "PartNames"),
 }
 
 __all__ = [
@@ -77,6 +81,7 @@ __all__ = [
     "DataOptions",
     "DemoKit",
     "Examples",
+    "FileTensor",
     "Finding",
     "Framing",
     "Latents",
@@ -87,10 +92,12 @@ __all__ = [
     "NetworkOptions",
     "NoisyBatch",
     "Part",
+    "PartNames",
     "PluginError",
     "PluginOptions",
     "Prediction",
     "Problem",
+    "Run",
     "SampleRng",
     "SavingOptions",
     "TextConditioning",

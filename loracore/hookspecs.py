@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Prediction,
         TextConditioning,
     )
+    from loracore.weights.layout import PartNames
 
 #: Changes when a hook changes so that an older plugin would misbehave; plugins state it as ``LORACORE_API``.
 API_VERSION = 1
@@ -77,8 +78,9 @@ def load_models(  # type: ignore[empty-body]
 ) -> Models:
     """Return the named parts of the base model, frozen, in evaluation mode, the others absent.
 
-    Called once for each phase of a run. With ``device`` "meta" only configurations or file headers may be read, no
-    weights. Answered by the architecture. Raises LoracoreError for missing files and files of another architecture.
+    Called once for each phase of a run; ``parts`` may name single text encoders as ``Models.text`` does. With "meta"
+    for ``device`` only configurations or file headers may be read, no weights. Answered by the architecture. Raises
+    LoracoreError for missing files and files of another architecture.
     """
 
 
@@ -86,8 +88,10 @@ def load_models(  # type: ignore[empty-body]
 def encode_text(models: Models, captions: Sequence[str], config: Config) -> TextConditioning:  # type: ignore[empty-body]
     """Return the text encoders' outputs for B captions, each tensor with B in front, on the models' device.
 
-    Called in the text phase to fill the cache, or, while a text encoder trains, in every step with gradients on.
-    Answered by the architecture.
+    Called in the text phase to fill the cache, or, while a text encoder trains, in every step with gradients on. Text
+    encoders for which ``lora_targets`` names no place of a rank above 0 are cached all the same: then ``models.text``
+    holds those alone in the text phase, the others in a step, and both answers are put together. Answered by the
+    architecture.
     """
 
 
@@ -114,6 +118,15 @@ def build_adapter(target: LoraTarget, weights: Mapping[str, Tensor] | None, conf
 
     ``weights`` holds the target's tensors from ``network_weights`` when ``dim_from_weights`` asks for their ranks, else
     None. Called once for every target, on the target's device, which may be meta. Answered by the network.
+    """
+
+
+@hookspec(firstresult=True)
+def weight_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames]:  # type: ignore[empty-body]
+    """Return what the named parts' tensors are called in files, and how to read them; keys as in ``Models.modules``.
+
+    Called by `loracore merge` and `loracore convert`. Only headers are read here. Answered by the architecture; the
+    core's default says that this architecture's files cannot be rewritten.
     """
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch import Tensor, nn
 
-#: What the core asks an architecture to load; a run holds only the parts that its phase needs.
-Part = Literal["text", "vae", "denoiser"]
+#: What the core asks an architecture to load: "text" (every text encoder), one text encoder by its name in
+#: ``Models.text`` ("te3"), "vae", "denoiser". A run holds only the parts that its phase needs.
+Part = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Examples:
     loss_weights: tuple[float, ...]
     images: Tensor | None = None  # B,3,H,W in [-1, 1]; None when latents come from the cache
     latents: Latents | None = None  # from the cache
-    conditioning: TextConditioning | None = None  # from the cache; None while a text encoder trains
+    conditioning: TextConditioning | None = None  # from the cache: of the text encoders that do not train
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -131,7 +132,8 @@ class Models:
 
     ``text`` is keyed by the part's name in LoRA files ("te1", "te2", …), in that order. ``blocks`` lists the blocks of
     a part ("unet", "te1", …) in execution order, so that checkpointing, swapping and compiling them is the core's
-    work, once for every architecture. ``extras`` holds what has no weights: tokenizers, schedulers.
+    work, once for every architecture. ``extras`` holds what has no weights: tokenizers, schedulers. ``placed`` names
+    parts that an option put on a device of their own; the core leaves them there.
     """
 
     text: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class Models:
     denoiser: nn.Module | None = None
     blocks: Mapping[str, Sequence[nn.Module]] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
+    placed: frozenset[str] = frozenset()
 
     def modules(self) -> Mapping[str, nn.Module]:
         """Return every loaded module by part: "te1", …, "vae", "unet"."""
@@ -155,8 +158,9 @@ class LoraTarget:
     """One place where a network may put an adapter: which layers, and what they are called in the file.
 
     Several ``layers`` share one adapter (projections that the file keeps fused): their outputs, in this order, are the
-    rows of the fused layer. ``rank``, ``alpha`` and ``lr`` are the architecture's own choice for this place; None
-    leaves them to the network and the run.
+    rows of the fused layer. ``separate`` asks for independent factors for each of them, which the file then holds as
+    one block-diagonal pair. ``rank``, ``alpha`` and ``lr`` are the architecture's own choice for this place (a rank of
+    0 leaves it out); None leaves them to the network and the run.
     """
 
     key: str  # in the file, without the tensor's name: "lora_unet_input_blocks_4_1_proj_in"
@@ -169,6 +173,8 @@ class LoraTarget:
     lr: float | None = None
     needs_conv: bool = False  # stands among convolutions: taken only by a network that adapts convolutions
     expected_unused: bool = False  # its output is never used, so that it never gets a gradient
+    separate: bool = False  # several layers, each with factors of its own
+    swapped_halves: bool = False  # the file holds the second half of the layer's output rows first
 
 
 @dataclass(frozen=True, eq=False, slots=True)

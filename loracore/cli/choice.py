@@ -19,10 +19,13 @@ from loracore.defaults import DEFAULT_PLUGINS
 from loracore.errors import ConfigError
 from loracore.plugins import assemble, installed_plugins
 
+#: The option tables of one command.
+Tables = Sequence[type]
 
-def core_options() -> Declared:
-    """Return the options that every run has: the core's own, without any plugin's."""
-    return run_options(assemble(None, None, (), DEFAULT_PLUGINS), PluginOptions())
+
+def core_options(tables: Tables = ()) -> Declared:
+    """Return the options that every run has, without any plugin's: the core's own, and those of a command."""
+    return run_options(assemble(None, None, (), DEFAULT_PLUGINS), PluginOptions(), tables)
 
 
 def chosen_plugins(layers: Iterable[Sequence[Given]], core: Declared) -> PluginOptions:
@@ -39,20 +42,20 @@ def assembled(choice: PluginOptions) -> pluggy.PluginManager:
     return assemble(choice.arch, choice.network_module, choice.extensions, DEFAULT_PLUGINS)
 
 
-def run_options(manager: pluggy.PluginManager, choice: PluginOptions) -> Declared:
-    """Return the core's options and those of every plugin of a run, each with its owner."""
-    owned: list[tuple[str, Iterable[type]]] = [("core", CORE_OPTIONS)]
+def run_options(manager: pluggy.PluginManager, choice: PluginOptions, tables: Tables = ()) -> Declared:
+    """Return a command's options, the core's, and those of every plugin of a run, each with its owner."""
+    owned: list[tuple[str, Iterable[type]]] = [("core", tables), ("core", CORE_OPTIONS)]
     plugins = manager.list_name_plugin()
     for name, plugin in plugins:
         others = [other for _, other in plugins if other is not plugin]
-        tables = manager.subset_hook_caller("options", others)()
-        owned += [(_owner(name, choice), answer) for answer in tables]
+        answers = manager.subset_hook_caller("options", others)()
+        owned += [(_owner(name, choice), answer) for answer in answers]
     return declare(owned)
 
 
-def plugin_options(choice: PluginOptions) -> Declared:
+def plugin_options(choice: PluginOptions, tables: Tables = ()) -> Declared:
     """Return every option of a run with these plugins; raises PluginError when one is missing or broken."""
-    return run_options(assembled(choice), choice)
+    return run_options(assembled(choice), choice, tables)
 
 
 def installed_names(kind: str) -> list[str]:
@@ -60,20 +63,20 @@ def installed_names(kind: str) -> list[str]:
     return sorted({plugin.name for plugin in installed_plugins() if plugin.kind == kind})
 
 
-def line_choice(argv: Sequence[str]) -> PluginOptions:
+def line_choice(argv: Sequence[str], tables: Tables = ()) -> PluginOptions:
     """Return the plugins that a command line and its CONFIG name, nothing else being checked.
 
     Raises ConfigError where CONFIG cannot be read.
     """
-    core = core_options()
+    core = core_options(tables)
     flags = read_flags(argv, core.options)
     in_file = () if flags.config is None else read_sections(read_toml(Path(flags.config))).given
     return chosen_plugins([in_file, flags.given], core)
 
 
-def flags_choice(argv: Sequence[str]) -> PluginOptions:
+def flags_choice(argv: Sequence[str], tables: Tables = ()) -> PluginOptions:
     """Return the plugins that flags alone name; a CONFIG is not opened."""
-    core = core_options()
+    core = core_options(tables)
     return chosen_plugins([read_flags(argv, core.options).given], core)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
-from loracore.cli.choice import core_options, flags_choice, installed_names, line_choice, plugin_options
+from loracore.cli.choice import Tables, core_options, flags_choice, installed_names, line_choice, plugin_options
 from loracore.config.declared import Declared, Option
 from loracore.config.given import underscored
 from loracore.errors import LoracoreError
@@ -16,9 +16,11 @@ from loracore.errors import LoracoreError
 _PLUGIN_KINDS = (("arch", "architecture"), ("network_module", "network"), ("extensions", "extension"))
 
 
-def complete_words(words: Sequence[str], incomplete: str, switches: Iterable[str]) -> list[CompletionItem[str]]:
-    """Return what may stand for the incomplete word behind these words of a run command."""
-    declared = _known(words)
+def complete_words(
+    words: Sequence[str], incomplete: str, switches: Iterable[str], tables: Tables = ()
+) -> list[CompletionItem[str]]:
+    """Return what may stand for the incomplete word behind these words of a run command with tables of its own."""
+    declared = _known(words, tables)
     if incomplete.startswith("-"):
         helps = {**{name: option.help for name, option in declared.options.items()}, **dict.fromkeys(switches, "")}
         spelt = underscored(incomplete.lstrip("-"))
@@ -40,15 +42,15 @@ def complete_networks(_ctx: Context, _param: Parameter, incomplete: str) -> list
     return [CompletionItem(name) for name in installed_names("network") if name.startswith(incomplete)]
 
 
-def _known(words: Sequence[str]) -> Declared:
+def _known(words: Sequence[str], tables: Tables) -> Declared:
     """Return the options of the plugins on the line and in its CONFIG.
 
     They are the flags' alone while CONFIG cannot be read, and the core's while a plugin's name is wrong or missing.
     """
     for choice in (line_choice, flags_choice):
         with suppress(LoracoreError):
-            return plugin_options(choice(words))
-    return core_options()
+            return plugin_options(choice(words, tables), tables)
+    return core_options(tables)
 
 
 def _open_option(words: Sequence[str], declared: Declared) -> Option | None:

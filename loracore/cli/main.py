@@ -20,6 +20,8 @@ COMMANDS = MappingProxyType(
     {
         "train": "Train a network and save it.",
         "targets": "Show every module that a run would train.",
+        "merge": "Write base model and trained networks as one checkpoint.",
+        "convert": "Give a LoRA file the names of another format.",
         "demo": "Train on an embedded tiny model and show before and after.",
         "options": "Show every option with type, default, owner and help.",
         "plugins": "Show the installed plugins.",

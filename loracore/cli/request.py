@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pluggy
 
-from loracore.cli.choice import assembled, chosen_plugins, core_options, installed_names, run_options
+from loracore.cli.choice import Tables, assembled, chosen_plugins, core_options, installed_names, run_options
 from loracore.config.checking import check
 from loracore.config.config import Config
 from loracore.config.dataset_sources import idle_sources
@@ -55,15 +55,20 @@ class _Words:
 
 
 def read_request(
-    argv: Sequence[str], needs: Collection[str] = (), *, beneath: TomlFile | None = None, also: Also | None = None
+    argv: Sequence[str],
+    needs: Collection[str] = (),
+    *,
+    tables: Tables = (),
+    beneath: TomlFile | None = None,
+    also: Also | None = None,
 ) -> Request:
     """Return the request that a run command's words make: ``[CONFIG] [--option value …]``.
 
-    ``needs`` names the options that the command cannot do without. ``beneath`` is a document under CONFIG: its options
-    count where neither CONFIG nor a flag says otherwise. Raises ConfigError with every problem at once, those that
-    ``also`` finds among them, and PluginError for plugins that are missing or broken.
+    ``needs`` names the options that the command cannot do without, ``tables`` declares its own. ``beneath`` is a
+    document under CONFIG: its options count where neither CONFIG nor a flag says otherwise. Raises ConfigError with
+    every problem at once, those that ``also`` finds among them, and PluginError for plugins that are missing or broken.
     """
-    words, plugins, declared = _settled(argv, needs, beneath)
+    words, plugins, declared = _settled(argv, needs, tables, beneath)
     checked = check(words.layers, declared)
     lacking = missing(checked.given, needs)
     problems = [*words.problems, *checked.problems, *lacking]
@@ -79,21 +84,21 @@ def read_request(
 
 
 def _settled(
-    argv: Sequence[str], needs: Collection[str], beneath: TomlFile | None
+    argv: Sequence[str], needs: Collection[str], tables: Tables, beneath: TomlFile | None
 ) -> tuple[_Words, pluggy.PluginManager, Declared]:
     """Read twice: with the core's options to find the plugins, with theirs to know every name and type.
 
     A plugin's options may show that the word taken for CONFIG was another option's value, or the other way round; then
     both passes are done again, from there.
     """
-    core = known = core_options()
+    core = known = core_options(tables)
     for _ in range(2):
         words = _words(argv, known, beneath)
         choice = chosen_plugins(words.layers, core)
         if choice.arch is None and "arch" in needs:
             raise _no_architecture()
         plugins = assembled(choice)
-        known = run_options(plugins, choice)
+        known = run_options(plugins, choice, tables)
         settled = _words(argv, known, beneath)
         if settled.flags.config == words.flags.config:
             return settled, plugins, known

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from loracore.cli.choice import Tables
 from loracore.cli.completion import complete_words
 from loracore.cli.request import read_request
 from loracore.cli.run_help import run_help
@@ -23,12 +25,18 @@ class RunCommand(click.Command):
     """A click command whose words are read by our own two-pass reader."""
 
     def __init__(
-        self, body: Callable[..., None], read: Read, needs: Collection[str], switches: Mapping[str, str]
+        self,
+        body: Callable[..., None],
+        read: Read,
+        needs: Collection[str],
+        switches: Mapping[str, str],
+        tables: Tables = (),
     ) -> None:
         super().__init__(body.__name__, callback=body, help=inspect.getdoc(body), add_help_option=False)
         self.read = read
         self.needs = tuple(needs)
         self.switches = dict(switches)
+        self.tables = tuple(tables)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words as they are; whoever reads them knows the plugins' options."""
@@ -38,7 +46,7 @@ class RunCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Read the words and hand the request to the command's body, its own switches beside it."""
         if _HELP_FLAGS & set(ctx.args):
-            click.echo(run_help(f"{ctx.command_path}", self.help or "", self.switches, ctx.args))
+            click.echo(run_help(f"{ctx.command_path}", self.help or "", self.switches, ctx.args, self.tables))
             return None
         flags = {f"--{name}": name for name in self.switches}
         argv = [word for word in ctx.args if word not in flags]
@@ -48,20 +56,25 @@ class RunCommand(click.Command):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Complete option names, choices and plugin names of the architecture on the line."""
-        return complete_words(ctx.args, incomplete, tuple(self.switches))
+        return complete_words(ctx.args, incomplete, tuple(self.switches), self.tables)
 
 
 def run_command(
-    *, needs: Collection[str] = (), switches: Mapping[str, str] | None = None, read: Read = read_request
+    *,
+    needs: Collection[str] = (),
+    switches: Mapping[str, str] | None = None,
+    read: Read | None = None,
+    tables: Tables = (),
 ) -> Callable[[Callable[..., None]], RunCommand]:
     """Make a run command of a function that takes a Request.
 
     ``needs`` names the options that must be given. ``switches`` are the command's own flags with their help; each
     arrives as a boolean keyword argument: ``switches={"json": "…"}`` for ``def targets(request, json)``. The docstring
-    is the help. ``read`` reads the words in another way, and the body gets what it returns.
+    is the help. ``tables`` are the command's own option tables. ``read`` reads the words in another way, these tables
+    included, and the body gets what it returns.
     """
 
     def decorate(body: Callable[..., None]) -> RunCommand:
-        return RunCommand(body, read, needs, switches or {})
+        return RunCommand(body, read or partial(read_request, tables=tables), needs, switches or {}, tables)
 
     return decorate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Collection, Sequence
 
 import click
@@ -34,6 +36,8 @@ def _with_data(words: Sequence[str], needs: Collection[str]) -> Request:
 def train(request: Request) -> None:
     """Train a network and save it; the path of the final file is printed."""
     datasets = read_datasets(request.config, request.document)
+    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one says what is worth saying
+        logging.disable(logging.WARNING)
 
     from loracore.training import train as training  # brings torch: options can no longer be wrong
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loracore.config.config import Config
     from loracore.noise.rng import SampleRng
     from loracore.types import Batch, DemoKit, NoisyBatch, Prediction
+    from loracore.weights.layout import PartNames
 
 
 @hookimpl
@@ -51,6 +52,13 @@ def file_metadata() -> Mapping[str, str]:
 def generate_images() -> Sequence[Image]:
     """Say that this architecture draws no pictures."""
     message = "the architecture of this run cannot draw pictures: its plugin does not answer 'generate_images'"
+    raise LoracoreError(message)
+
+
+@hookimpl
+def weight_names() -> Mapping[str, PartNames]:
+    """Say that this architecture's files cannot be rewritten."""
+    message = "files of this architecture cannot be rewritten: its plugin does not answer 'weight_names'"
     raise LoracoreError(message)
 
 

@@ -31,8 +31,11 @@ class Adapter(nn.Module, ABC):
         """Take over tensors of a file; raises LoracoreError when names, shapes or alpha do not fit."""
 
     @abstractmethod
-    def weight_change(self, index: int) -> Tensor:
-        """Return what is added to the weight of layer ``index`` when the adapter is merged, in float32."""
+    def weight_change(self, index: int, weight: Tensor) -> Tensor:
+        """Return what merging adds to the weight of layer ``index``, in float32.
+
+        ``weight`` is the layer's own, in float32, for networks whose change depends on it.
+        """
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw this micro-batch's random masks, sample by sample; evaluation needs none."""

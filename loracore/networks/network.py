@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from loracore.errors import DataError, did_you_mean
 from loracore.networks.adapter import Adapter
+from loracore.networks.spellings import misnamed
 from loracore.noise.rng import SampleRng
 from loracore.types import LoraTarget
 
@@ -29,19 +30,24 @@ class Network:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = tuple(entries)
         self.modules = nn.ModuleList(entry.adapter for entry in self.entries)
+        self._shadowed: list[tuple[nn.Module, Callable[..., Tensor] | None]] = []
 
     def attach(self) -> None:
         """Put every adapter in front of its layers; the layers' own tensors are left alone."""
         for entry in self.entries:
             for index, layer in enumerate(entry.target.layers):
+                self._shadowed.append((layer, vars(layer).get("forward")))
                 adapted = partial(_adapted, layer.forward, entry.adapter, index)
                 layer.forward = adapted  # type: ignore[method-assign]  # shadows the class's forward, until detach
 
     def detach(self) -> None:
         """Give the layers back as they were."""
-        for entry in self.entries:
-            for layer in entry.target.layers:
+        while self._shadowed:
+            layer, former = self._shadowed.pop()
+            if former is None:
                 del layer.forward
+            else:
+                layer.forward = former  # what shadowed it before, as float8 weights do
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw every adapter's random masks for one micro-batch."""
@@ -75,6 +81,9 @@ class Network:
         by_key = split_by_key(tensors)
         unknown = sorted(set(by_key) - {entry.target.key for entry in self.entries})
         if unknown or not by_key:
+            wrong = misnamed(tensors, source)
+            if wrong is not None:
+                raise DataError.of([wrong])
             raise _stranger(unknown, [entry.target.key for entry in self.entries], source)
         found = [entry for entry in self.entries if entry.target.key in by_key]
         for entry in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from loracore.data.picture import Index
 from loracore.data.sampler import batches_per_epoch
 from loracore.data.summary import dataset_metadata
 from loracore.errors import ConfigError, DataError, LoracoreError
-from loracore.memory.checkpointing import checkpoint_blocks
+from loracore.memory.fitting import spare_activations
 from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
 from loracore.networks.rates import parameter_groups, part_of, trains
@@ -60,6 +61,8 @@ class Plan:
     files: ResultFiles
     weights: Mapping[str, Tensor] | None  # of network_weights
     notes: Sequence[str]
+    cached_text: tuple[Part, ...] = ("text",)  # text encoders whose outputs are encoded once
+    live_text: tuple[Part, ...] = ()  # text encoders that encode in every step: they train
 
     @property
     def loading(self) -> Loading:
@@ -76,22 +79,47 @@ def choose_seed(config: Config, processes: Processes) -> int:
 def rehearse(plan: Plan) -> Plan:
     """Build the whole network on the meta device, so that what cannot work is said before anything is encoded.
 
-    Returns the plan with what was noticed. Raises LoracoreError for model files that cannot be loaded, starting weights
-    that do not fit, optimizers that cannot be made, and networks that have nothing to train.
+    Returns the plan with what was noticed, and with the text encoders that have to encode in every step. Raises
+    LoracoreError for model files that cannot be loaded, starting weights that do not fit, optimizers that cannot be
+    made, and networks that have nothing to train.
     """
     config = plan.config
     try_optimizer(config[TrainingOptions])
     plan.hook.check_models(parts=ALL_PARTS, config=config)
     loading = replace(plan.loading, device=torch.device("meta"))
-    network, found = _network(plan, loading.models(*trained_kinds(config)))
+    models = loading.models(*trained_kinds(config))
+    targets = plan.hook.lora_targets(models=models, config=config)
+    network, found = _network(plan, targets)
     if not parameter_groups(network, config):
         message = "nothing is trained: the learning rate of every part that trains is 0"
         given = next((name for name in ("unet_lr", "text_encoder_lr") if config.given(name)), "learning_rate")
         raise ConfigError(message, where=config.place(given), fix="give a learning rate above 0")
+    adapted = {entry.target.part for entry in network.entries}
+    _check_placed(adapted & models.placed)
+    if adapted & set(models.text):
+        adaptable = {target.part for target in targets if target.rank != 0} | adapted
+        plan = _split_text(plan, tuple(models.text), adaptable)
     if plan.weights is not None and found < len(network.entries):
         note = f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh"
         return replace(plan, notes=[*plan.notes, note])
     return plan
+
+
+def _check_placed(elsewhere: AbstractSet[Part]) -> None:
+    """Raise ConfigError for parts that are adapted, but that an option puts on a device of their own."""
+    if elsewhere:
+        names = ", ".join(sorted(elsewhere))
+        message = f"the network has adapters for {names}, which an option puts on a device of its own"
+        fix = "adapters are on the training device: leave out that option, or the modules of this part"
+        raise ConfigError(message, where="--network_module", fix=fix)
+
+
+def _split_text(plan: Plan, encoders: tuple[Part, ...], adaptable: set[str]) -> Plan:
+    """Return the plan with the text encoders that train kept apart from those that no network has a place in."""
+    live = tuple(name for name in encoders if name in adaptable)
+    if live == encoders:
+        return replace(plan, live_text=("text",), cached_text=())
+    return replace(plan, live_text=live, cached_text=tuple(name for name in encoders if name not in live))
 
 
 def assemble_run(plan: Plan) -> Run:
@@ -100,8 +128,8 @@ def assemble_run(plan: Plan) -> Run:
     model = config[ModelOptions].pretrained_model_name_or_path or ""
     base_model = BaseModelHashes(model, wanted=plan.processes.main)
     loader = _loader(plan)
-    models = plan.loading.models(*_parts_of_steps(config))
-    network, _ = _network(plan, models)
+    models = plan.loading.models(*_parts_of_steps(plan))
+    network, _ = _network(plan, plan.hook.lora_targets(models=models, config=config))
     _attach(plan, network, models)
     sizes = [dataset.batch_size for dataset in plan.datasets]
     length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), config[TrainingOptions])
@@ -166,8 +194,9 @@ def adapters_for(
         adapter: Adapter | None = hook.build_adapter(target=target, weights=own, config=config)
         return adapter
 
-    chosen = [target for target in targets if trains(target.part, config)]
-    return build_network(chosen, build, weights if config[NetworkOptions].dim_from_weights else None)
+    from_file = config[NetworkOptions].dim_from_weights
+    chosen = [target for target in targets if trains(target.part, config) and (from_file or target.rank != 0)]
+    return build_network(chosen, build, weights if from_file else None)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -215,16 +244,16 @@ def _loader(plan: Plan) -> Loader:
     """Return the loader, its caches filled as far as the options allow."""
     show, config = plan.processes.main, plan.config
     text = None
-    if not trains_text(config):
+    if plan.cached_text:
         captions = (picture.caption for picture in plan.index.pictures)
-        text = encode_captions(plan.loading, captions, show=show)
+        text = encode_captions(plan.loading, captions, plan.cached_text, show=show)
     cached = config[DataOptions].cache_latents
     latents = encode_pictures(plan.loading, plan.index, show=show) if cached else None
     return Loader(plan.index, latents, text)
 
 
 def trains_text(config: Config) -> bool:
-    """Tell whether text encoders train, so that captions are encoded in every step."""
+    """Tell whether text encoders train, so that their captions are encoded in every step."""
     return not config[NetworkOptions].network_train_unet_only
 
 
@@ -234,31 +263,34 @@ def trained_kinds(config: Config) -> tuple[Part, ...]:
     return (*denoiser, "text") if trains_text(config) else denoiser
 
 
-def _parts_of_steps(config: Config) -> tuple[Part, ...]:
+def _parts_of_steps(plan: Plan) -> tuple[Part, ...]:
     """Return the parts that steps need."""
-    text: tuple[Part, ...] = ("text",) if trains_text(config) else ()
-    vae: tuple[Part, ...] = () if config[DataOptions].cache_latents else ("vae",)
-    return ("denoiser", *text, *vae)
+    vae: tuple[Part, ...] = () if plan.config[DataOptions].cache_latents else ("vae",)
+    return ("denoiser", *plan.live_text, *vae)
 
 
-def _network(plan: Plan, models: Models) -> tuple[Network, int]:
-    """Return the network for the models' layers, and how many of its modules start from a file."""
+def _network(plan: Plan, targets: Sequence[LoraTarget]) -> tuple[Network, int]:
+    """Return the network for these layers, and how many of its modules start from a file."""
     config, found = plan.config, 0
-    targets = plan.hook.lora_targets(models=models, config=config)
     network = adapters_for(plan.hook, targets, config, plan.seed, plan.weights)
     if not network.entries:
-        message = "the network has no place in this model"
-        raise LoracoreError(message, where="--network_module", fix="look at `loracore targets`")
+        raise _no_place(targets)
     if plan.weights is not None:
         found = network.load(plan.weights, config[NetworkOptions].network_weights or "")
     return network, found
+
+
+def _no_place(targets: Sequence[LoraTarget]) -> LoracoreError:
+    message = "the network has no place in this model"
+    if targets and all(target.rank == 0 for target in targets):
+        message = "the options leave out every layer of this model that could be trained"
+        return LoracoreError(message, where="--network_args", fix="train more blocks, or give a rank above 0")
+    return LoracoreError(message, where="--network_module", fix="look at `loracore targets`")
 
 
 def _attach(plan: Plan, network: Network, models: Models) -> None:
     """Put the network in front of the models' layers, ready to train."""
     network.modules.to(plan.processes.device)
     network.modules.train()
-    if plan.config[ModelOptions].gradient_checkpointing:
-        for blocks in models.blocks.values():
-            checkpoint_blocks(blocks)
+    spare_activations(models, plan.config)
     network.attach()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +11,7 @@ from torch import Tensor
 
 from loracore.errors import LoracoreError
 from loracore.training.metadata import file_hashes
-
-RETRIES = 5  # Windows: a virus scanner may hold a new file for a moment
+from loracore.weights.whole_file import whole_file
 
 
 def save_dtype(precision: str | None) -> torch.dtype:
@@ -32,32 +29,5 @@ def write_network(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         message = f"{len(bad)} tensors are not finite, for example {bad[0]}: the file is not written"
         raise LoracoreError(message, where=str(path), fix="lower learning_rate")
     hashes = file_hashes(tensors, metadata)
-    write_whole(path, save(dict(tensors), {**metadata, **hashes}))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds either the old content or all of the new: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(temporary, path)
-    except OSError as error:
-        message = f"cannot be written: {error.strerror or error}"
-        raise LoracoreError(message, where=str(path), fix="make room, or give another --output_dir") from error
-    finally:
-        temporary.unlink(missing_ok=True)  # also after an interrupt; the renamed one is no longer there
-
-
-def _replace(source: Path, target: Path) -> None:
-    for attempt in range(RETRIES):
-        try:
-            source.replace(target)
-        except PermissionError:
-            if attempt == RETRIES - 1:
-                raise
-            time.sleep(0.1 * 2**attempt)
-        else:
-            return
+    with whole_file(path, fix="make room, or give another --output_dir") as file:
+        file.write(save(dict(tensors), {**metadata, **hashes}))

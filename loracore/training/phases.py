@@ -16,6 +16,7 @@ from loracore.data.cache import LatentCache, TextCache
 from loracore.data.loader import load_images
 from loracore.data.picture import Index
 from loracore.errors import DataError, Problem
+from loracore.memory.fitting import fit_models, load_device
 from loracore.types import Latents, Models, Part, TextConditioning
 
 CAPTIONS_AT_ONCE = 8
@@ -32,19 +33,26 @@ class Loading:
     adapt: Callable[[Models], object] | None = None  # what is done to models as soon as they are loaded
 
     def models(self, *parts: Part) -> Models:
-        """Return the named parts of the base model, on the device."""
+        """Return the named parts of the base model, on the device as far as they fit there.
+
+        Raises ConfigError when options that spare memory do not fit this model.
+        """
+        place = load_device(self.config, self.device, parts)
         loaded: Models = self.hook.load_models(
-            parts=frozenset(parts), device=self.device, dtype=self.dtype, config=self.config
+            parts=frozenset(parts), device=place, dtype=self.dtype, config=self.config
         )
+        fit_models(loaded, self.device, self.dtype, self.config, stay=loaded.placed)
         if self.adapt is not None:
             self.adapt(loaded)
         return loaded
 
 
-def encode_captions(loading: Loading, captions: Iterable[str], *, show: bool = True) -> TextCache:
+def encode_captions(
+    loading: Loading, captions: Iterable[str], encoders: Sequence[Part] = ("text",), *, show: bool = True
+) -> TextCache:
     """Return the conditioning of every distinct caption; the text encoders are loaded for it and freed."""
     distinct = sorted(set(captions))
-    models = loading.models("text")
+    models = loading.models(*encoders)
     found: dict[str, TextConditioning] = {}
     with torch.no_grad(), tqdm(total=len(distinct), desc="captions", unit="caption", disable=not show) as bar:
         for start in range(0, len(distinct), CAPTIONS_AT_ONCE):
@@ -102,7 +110,9 @@ def _check_finite(latents: dict[int, Latents], index: Index, *, halved: bool) ->
         if not (one.mean.isfinite().all() and one.log_variance.isfinite().all())
     ]
     if bad:
-        fix = "give --no_half_vae: the VAE overflows in half precision" if halved else "the VAE's file may be damaged"
+        fix = "the VAE's file may be damaged"
+        if halved:
+            fix = "the VAE overflows in half precision: give --no_half_vae, or --mixed_precision no"
         raise DataError.of(
             Problem("the picture's latents are not finite", str(index.pictures[row].path), fix) for row in bad
         )

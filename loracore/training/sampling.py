@@ -31,7 +31,7 @@ def sample(loading: Loading, sampling: Sampling, weights: Mapping[str, Tensor] |
     """Return one picture for each prompt; with a network file's ``weights`` its adapters are live, dropouts off."""
     hook, config = loading.hook, loading.config
     if weights is not None:
-        loading = replace(loading, adapt=partial(attach_weights, hook, config, weights))
+        loading = replace(loading, adapt=partial(attach_weights, hook, config, weights, loading.device))
     text = encode_captions(loading, [*sampling.prompts, ""], show=False)
     models = loading.models("denoiser", "vae")
     with torch.no_grad():
@@ -48,8 +48,10 @@ def sample(loading: Loading, sampling: Sampling, weights: Mapping[str, Tensor] |
     return list(drawn)
 
 
-def attach_weights(hook: pluggy.HookRelay, config: Config, weights: Mapping[str, Tensor], models: Models) -> Network:
-    """Put a file's adapters in front of the loaded parts, ranks as in the file, and return them.
+def attach_weights(
+    hook: pluggy.HookRelay, config: Config, weights: Mapping[str, Tensor], device: torch.device, models: Models
+) -> Network:
+    """Put a file's adapters, on the device, in front of the loaded parts, ranks as in the file, and return them.
 
     Modules of parts that are not loaded wait until those are.
     """
@@ -59,8 +61,9 @@ def attach_weights(hook: pluggy.HookRelay, config: Config, weights: Mapping[str,
     network = build_network(targets, partial(_build, hook, config), own)
     if own:
         network.load(own, "network")
-    for entry in network.entries:
-        entry.adapter.to(entry.target.layers[0].weight.device)
+    for entry in network.entries:  # a part that an option puts on a device of its own has its adapters there
+        place = entry.target.layers[0].weight.device
+        entry.adapter.to(place if entry.target.part in models.placed else device)
     network.modules.eval()
     network.attach()
     return network

@@ -11,7 +11,7 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.noise.rng import SampleRng, derive_seed
 from loracore.training.losses import sample_losses
-from loracore.types import Batch, Examples, Latents, Models
+from loracore.types import Batch, Examples, Latents, Models, TextConditioning
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,15 +39,12 @@ class Forward:
     def batch(self, examples: Examples) -> Batch:
         """Return the examples with latents drawn and captions encoded, on the device."""
         latents = examples.latents or self._encoded(examples)
-        conditioning = examples.conditioning or self.hook.encode_text(
-            models=self.models, captions=examples.captions, config=self.config
-        )
         batch = Batch(
             ids=examples.ids,
             captions=examples.captions,
             framings=examples.framings,
             latents=_drawn(latents, self._rng("latents", examples)),
-            conditioning=conditioning,
+            conditioning=self._conditioning(examples),
             loss_weights=torch.tensor(examples.loss_weights),
         ).to(self.device)
         rng = self._rng("prepare", examples)
@@ -61,6 +58,15 @@ class Forward:
     def adapter_rng(self, examples: Examples) -> SampleRng:
         """Return the randomness of the adapters' masks."""
         return self._rng("adapters", examples)
+
+    def _conditioning(self, examples: Examples) -> TextConditioning:
+        """Return what the cache holds, and beside it what the training text encoders say now."""
+        cached = examples.conditioning
+        if cached is not None and not self.models.text:
+            return cached
+        live = self.hook.encode_text(models=self.models, captions=examples.captions, config=self.config)
+        known = {} if cached is None else cached.to(self.device).tensors
+        return TextConditioning({**known, **live.to(self.device).tensors})
 
     def _encoded(self, examples: Examples) -> Latents:
         assert examples.images is not None

@@ -20,6 +20,7 @@ from loracore.config.dataset_keys import KEYS
 from loracore.config.options import PluginOptions
 from loracore.config.sections import read_sections
 from loracore.config.toml_file import read_toml
+from loracore.weights.options import ConvertOptions, MergeOptions
 
 DOCUMENTS = (
     "README.md",
@@ -28,6 +29,8 @@ DOCUMENTS = (
     "docs/hooks.md",
     "docs/architecture.md",
     "docs/tutorial.md",
+    "docs/tools.md",
+    "docs/benchmarks.md",
 )
 FENCE = re.compile(
     r"^```(?P<language>\w+)(?: (?P<where>file|more)=(?P<path>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -44,6 +47,8 @@ SWITCHES = {
     "no_NAME",
     "no_cache_latents",
     "strict",
+    "out",  # of benchmark scripts
+    "tiny",
 }
 
 
@@ -143,7 +148,9 @@ def test_the_option_reference_is_up_to_date(root: Path) -> None:
 
 @pytest.fixture(scope="session")
 def known_options() -> set[str]:
-    return set(plugin_options(PluginOptions(arch="sdxl")).options)
+    tables = ((), (MergeOptions,), (ConvertOptions,))
+    choices = [PluginOptions(arch=arch) for arch in ("sdxl", "sd3")]
+    return {name for choice in choices for table in tables for name in plugin_options(choice, table).options}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -29,18 +29,33 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "data": frozenset({"config", "errors", "types"}),
     "memory": frozenset({"config", "errors", "types"}),
     "networks": frozenset({"config", "errors", "noise", "types"}),
-    "training": frozenset({"config", "data", "errors", "hookspecs", "memory", "networks", "noise", "plugins", "types"}),
+    "weights": frozenset({"config", "errors", "hookspecs", "networks", "types"}),
+    "training": frozenset(
+        {"config", "data", "errors", "hookspecs", "memory", "networks", "noise", "plugins", "types", "weights"}
+    ),
     "defaults": frozenset({"config", "data", "errors", "hookspecs", "training", "types"}),
     "demo": frozenset({"config", "errors", "hookspecs", "training", "types"}),
     "cli": frozenset(
-        {"config", "data", "defaults", "demo", "errors", "hookspecs", "networks", "plugins", "training", "types"}
+        {
+            "config",
+            "data",
+            "defaults",
+            "demo",
+            "errors",
+            "hookspecs",
+            "networks",
+            "plugins",
+            "training",
+            "types",
+            "weights",
+        }
     ),
-    "diffusion": frozenset({"config", "errors", "networks", "noise", "types"}),
+    "diffusion": frozenset({"config", "errors", "hookspecs", "networks", "noise", "types", "weights"}),
 }
 #: Parts that stand beside the core: building blocks for plugins, and what tests of plugins need.
 BESIDE = frozenset({"diffusion", "testing"})
 #: What plugins may import, beside the names of ``loracore`` itself.
-PUBLIC_PACKAGES = ("loracore.noise", "loracore.networks", "loracore.diffusion", "loracore.testing")
+PUBLIC_PACKAGES = ("loracore.noise", "loracore.weights", "loracore.networks", "loracore.diffusion", "loracore.testing")
 HEAVY = frozenset({"torch", "diffusers", "transformers", "accelerate"})
 
 

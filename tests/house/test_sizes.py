@@ -15,6 +15,8 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 DEEPEST = 3
 
+LARGEST_PLUGIN = 900  # lines of an architecture, its demo excepted
+
 NESTING = (ast.For, ast.While, ast.If, ast.Try, ast.With, ast.Match)
 
 
@@ -75,3 +77,12 @@ def test_docstrings_are_not_counted() -> None:
 def test_an_elif_is_no_deeper_than_its_if() -> None:
     tree = ast.parse("if a:\n    pass\nelif b:\n    if c:\n        pass\n")
     assert depth(tree) == 2
+
+
+def test_an_architecture_is_small(root: Path) -> None:
+    lines = sum(
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in (root / "plugins" / "sd3" / "loracore_sd3").glob("*.py")
+        if path.name != "demo_kit.py"
+    )
+    assert lines <= LARGEST_PLUGIN

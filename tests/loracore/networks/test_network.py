@@ -46,6 +46,19 @@ def test_attached_adapters_change_their_layers_until_detached(
     assert torch.equal(layers[0](inputs), before)
 
 
+def test_detaching_gives_back_a_forward_that_was_there_before(
+    network: Network, layers: tuple[nn.Linear, nn.Linear]
+) -> None:
+    def double(inputs: torch.Tensor) -> torch.Tensor:
+        return 2 * inputs
+
+    layers[0].forward = double  # type: ignore[assignment]  # as float8 weights do
+    network.attach()
+    assert layers[0].forward is not double
+    network.detach()
+    assert layers[0].forward is double
+
+
 def test_a_saved_network_reads_back_whole(network: Network) -> None:
     randomise(network)
     tensors = network.file_tensors(torch.float32)

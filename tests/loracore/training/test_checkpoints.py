@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from loracore import LoracoreError
-from loracore.training.checkpoints import save_dtype, write_network, write_whole
+from loracore.training.checkpoints import save_dtype, write_network
 
 
 def test_a_written_file_reads_back(tmp_path: Path) -> None:
@@ -25,19 +24,6 @@ def test_tensors_that_are_not_finite_never_replace_a_file(tmp_path: Path) -> Non
     assert path.read_bytes() == b"good"
 
 
-def test_a_failing_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.safetensors"
-    path.write_bytes(b"good")
-
-    def full(_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(LoracoreError, match="No space left"):
-        write_whole(path, b"new")
-    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("a.safetensors", b"good")]
-
-
 def test_precision_names_are_the_fields() -> None:
     assert [save_dtype(name) for name in (None, "float", "fp16", "bf16")] == [
         torch.float32,
@@ -45,13 +31,3 @@ def test_precision_names_are_the_fields() -> None:
         torch.float16,
         torch.bfloat16,
     ]
-
-
-def test_an_interrupt_leaves_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "a.safetensors", b"new")
-    assert list(tmp_path.iterdir()) == []

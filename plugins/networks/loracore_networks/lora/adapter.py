@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions, SampleRng
 from loracore.noise.rng import hashed_uniform
+from loracore.weights.factors import block_diagonal, diagonal_blocks, row_slices
+from loracore.weights.layout import swap_halves
 from loracore_networks.lora.options import LoraOptions
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
@@ -28,114 +30,148 @@ class Dropouts:
 
 
 class LoraAdapter(Adapter):
-    """Two trainable factors: down (rank, inputs[, k, k]) and up (outputs, rank[, 1, 1]), float32."""
+    """Trainable factors: down (ranks, inputs[, k, k]) and up (outputs, rank[, 1, 1]), float32.
+
+    Layers of one target share down, and each takes its rows of up. Separate layers have a down of ``rank`` rows each,
+    stacked; the file then holds ups as one block-diagonal factor, and alpha times their number, so that alpha / rank
+    there is the scale of training.
+    """
 
     def __init__(self, target: LoraTarget, rank: int, alpha: float, dropouts: Dropouts) -> None:
         super().__init__()
         first = target.layers[0]
         outputs = [layer.weight.shape[0] for layer in target.layers]
+        self._rows = row_slices(outputs)
+        self._pairs = _pair_count(target)
         kernel = first.weight.shape[2:]
         # Drawn on the CPU whatever the layer's device, so that a seed starts every machine alike.
         device = "meta" if first.weight.is_meta else "cpu"
-        self.down = nn.Parameter(torch.empty(rank, *first.weight.shape[1:], device=device))
+        self.down = nn.Parameter(torch.empty(self._pairs * rank, *first.weight.shape[1:], device=device))
         self.up = nn.Parameter(torch.zeros(sum(outputs), rank, *(1 for _ in kernel), device=device))
         self._alpha = alpha
         self._scale = alpha / rank
         self._dropouts = dropouts
-        self._rows = [slice(sum(outputs[:index]), sum(outputs[: index + 1])) for index in range(len(outputs))]
+        self._swapped_halves = target.swapped_halves
         self._shape = _ConvShape.of(first)
-        self._masks: Tensor | None = None  # B, rank
-        self._neuron_seeds: Tensor | None = None  # B
+        self._masks: Tensor | None = None  # B, pairs · rank
+        self._neuron_seeds: Sequence[Tensor] = ()  # B, for each pair
         # Kaiming-uniform with a = √5, as nn.Linear starts (He et al. 2015, arXiv 1502.01852): bound 1/√fan_in.
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
         """Return ``output`` + up(down(inputs)) · alpha / rank; inputs (B,…,in) or (B,in,h,w)."""
-        hidden = self._project(inputs)
-        if self._neuron_seeds is not None:
-            hidden = hidden * self._neuron_mask(self._neuron_seeds, hidden)
+        pair = index if self._pairs > 1 else 0
+        hidden = self._project(inputs, self.down[self._ranks(pair)])
+        if self._neuron_seeds:
+            hidden = hidden * self._neuron_mask(self._neuron_seeds[pair], hidden)
         if self._masks is not None:
-            hidden = hidden * self._mask_like(hidden)
-        up = self.up[self._rows[index]].to(inputs.dtype)
+            hidden = hidden * self._mask_like(self._masks[:, self._ranks(pair)], hidden)
+        up = self._up(index).to(inputs.dtype)
         change = functional.linear(hidden, up) if self._shape is None else functional.conv2d(hidden, up)
         return output + change * self._scale
 
     def file_tensors(self) -> Mapping[str, Tensor]:
         """Return alpha (no dimensions), down and up, as the field orders them."""
-        return {ALPHA: torch.tensor(self._alpha), DOWN: self.down, UP: self.up}
+        alpha = torch.tensor(self._alpha * self._pairs)
+        up = self.up if self._pairs == 1 else block_diagonal([self.up[rows] for rows in self._rows])
+        return {ALPHA: alpha, DOWN: self.down, UP: up}
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over down and up; raises DataError when names, shapes or the scale differ."""
-        own = {DOWN: self.down, UP: self.up}
-        if set(tensors) - {ALPHA} != set(own):
-            message = f"tensors {sorted(tensors)} where a LoRA has {sorted({*own, ALPHA})}"
+        if set(tensors) - {ALPHA} != {DOWN, UP}:
+            message = f"tensors {sorted(tensors)} where a LoRA has {sorted({ALPHA, DOWN, UP})}"
             raise DataError(message, fix="the file is of another kind of network")
-        for name, parameter in own.items():
-            if tensors[name].shape != parameter.shape:
-                message = f"{name} has shape {list(tensors[name].shape)}, this run's network {list(parameter.shape)}"
+        down, up = tensors[DOWN], tensors[UP] if self._pairs == 1 else self._stacked(tensors[UP])
+        shapes = {DOWN: (down, self.down), UP: (up, self.up)}
+        for name, (found, own) in shapes.items():
+            if found.shape != own.shape:
+                message = f"{name} has shape {list(found.shape)}, this run's network {list(own.shape)}"
                 raise DataError(message, fix="set network_dim to the file's rank, or give --dim_from_weights")
-        alpha = tensors[ALPHA].item() if ALPHA in tensors else self.rank
+        alpha = (tensors[ALPHA].item() if ALPHA in tensors else len(down)) / self._pairs
         if not math.isclose(alpha, self._alpha, rel_tol=1e-2):  # files in half precision round it
             message = f"alpha is {alpha:g} in the file and {self._alpha:g} in this run: its strength would change"
             raise DataError(message, fix=f"set network_alpha = {alpha:g}, or give --dim_from_weights")
         with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(tensors[name])
+            self.down.copy_(down)
+            self.up.copy_(up)
 
-    def weight_change(self, index: int) -> Tensor:
-        """Return up · down · alpha / rank in the shape of the layer's weight."""
-        up, down = self.up[self._rows[index]].flatten(1).float(), self.down.flatten(1).float()
-        return (up @ down).view(up.shape[0], *self.down.shape[1:]) * self._scale
+    def weight_change(self, index: int, weight: Tensor) -> Tensor:
+        """Return up · down · alpha / rank in the shape of the layer's weight, on which it does not depend."""
+        down = self.down[self._ranks(index if self._pairs > 1 else 0)].flatten(1).float()
+        return (self._up(index).flatten(1).float() @ down).view(weight.shape) * self._scale
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw which neurons, which ranks, and whether the whole module each sample does without."""
         if self._dropouts.neurons:
-            self._neuron_seeds = rng.integers(0, 2**32).to(self.down.device)
+            self._neuron_seeds = [rng.integers(0, 2**32).to(self.down.device) for _ in range(self._pairs)]
         if not self._dropouts.ranks and not self._dropouts.modules:
             return
         ranks, modules = self._dropouts.ranks, self._dropouts.modules
         # Kept ranks are scaled by 1 / (1 - share), whatever the number kept, modules are not: the field's rule.
-        masks = (rng.uniform(self.rank) >= ranks) / (1 - ranks) * (rng.uniform(1) >= modules)
+        masks = (rng.uniform(len(self.down)) >= ranks) / (1 - ranks) * (rng.uniform(1) >= modules)
         self._masks = masks.to(self.down.device)
 
     def clear_masks(self) -> None:
         """Use every neuron, every rank and the module itself for every sample."""
-        self._masks = self._neuron_seeds = None
+        self._masks, self._neuron_seeds = None, ()
 
     @torch.no_grad()
     def limit_norm(self, largest: float) -> None:
         """Scale both factors by √(largest / norm) when the norm of the weight change is larger (scale_weight_norms)."""
-        up, down = self.up.flatten(1), self.down.flatten(1)
         # ‖UD‖² = tr(UᵀU · DDᵀ): rank × rank products, never one of the layer's size.
-        norm = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt() * self._scale
+        squares = [((up.T @ up) * (down @ down.T)).sum() for up, down in self._factors()]
+        norm = torch.stack(squares).sum().clamp(min=0).sqrt() * self._scale
         factor = (largest / norm.clamp(min=largest / 2)).clamp(max=1).sqrt()
         self.up.mul_(factor)
         self.down.mul_(factor)
 
     @property
     def rank(self) -> int:
-        return self.down.shape[0]
+        return self.up.shape[1]
 
     @property
     def alpha_value(self) -> float:
         return self._alpha
 
-    def _project(self, inputs: Tensor) -> Tensor:
-        down = self.down.to(inputs.dtype)
+    def _ranks(self, pair: int) -> slice:
+        return slice(pair * self.rank, (pair + 1) * self.rank)
+
+    def _up(self, index: int) -> Tensor:
+        """Return a layer's rows of up, in the layer's own order."""
+        up = self.up[self._rows[index]]
+        return swap_halves(up) if self._swapped_halves else up
+
+    def _factors(self) -> list[tuple[Tensor, Tensor]]:
+        """Return up and down of each pair as matrices."""
+        up, down = self.up.flatten(1), self.down.flatten(1)
+        if self._pairs == 1:
+            return [(up, down)]
+        return [(up[rows], down[self._ranks(pair)]) for pair, rows in enumerate(self._rows)]
+
+    def _stacked(self, up: Tensor) -> Tensor:
+        """Return the blocks of a file's block-diagonal up factor one below the other."""
+        if len(up) != len(self.up):
+            return up  # of another layer: its shape is the mistake
+        blocks = diagonal_blocks(up, [rows.stop - rows.start for rows in self._rows])
+        if blocks is None:
+            raise _shared()
+        return torch.cat(blocks)
+
+    def _project(self, inputs: Tensor, factor: Tensor) -> Tensor:
+        down = factor.to(inputs.dtype)
         if self._shape is None:
             return functional.linear(inputs, down)
         return functional.conv2d(inputs, down, None, self._shape.stride, self._shape.padding, self._shape.dilation)
 
     def _neuron_mask(self, seeds: Tensor, hidden: Tensor) -> Tensor:
-        """Return 0 or 1 / (1 - share) for every element: the same for all layers of the target, and in every call."""
+        """Return 0 or 1 / (1 - share) for every element: the same for all layers of a pair, and in every call."""
         share = self._dropouts.neurons
         kept = hashed_uniform(seeds, hidden.numel() // len(seeds)) >= share
         return kept.view_as(hidden).to(hidden.dtype) / (1 - share)
 
-    def _mask_like(self, hidden: Tensor) -> Tensor:
-        assert self._masks is not None
+    def _mask_like(self, drawn: Tensor, hidden: Tensor) -> Tensor:
         # A text encoder sees a long caption as several rows: one sample's rows share its mask.
-        masks = self._masks.to(hidden.dtype).repeat_interleave(len(hidden) // len(self._masks), dim=0)
+        masks = drawn.to(hidden.dtype).repeat_interleave(len(hidden) // len(drawn), dim=0)
         if self._shape is not None:
             return masks[:, :, None, None]
         return masks.view(len(hidden), *(1 for _ in hidden.shape[1:-1]), -1)
@@ -181,8 +217,20 @@ def build_lora(target: LoraTarget, weights: Mapping[str, Tensor] | None, config:
 
 
 def _from_file(target: LoraTarget, weights: Mapping[str, Tensor]) -> tuple[int, float]:
+    """Return rank and alpha of each of the target's pairs."""
     if DOWN not in weights:
         message = f"'{target.key}' has no {DOWN} but {sorted(weights)}"
         raise DataError(message, fix="the file is of another kind of network")
-    rank = weights[DOWN].shape[0]
-    return rank, float(weights[ALPHA].item()) if ALPHA in weights else float(rank)
+    pairs, ranks = _pair_count(target), weights[DOWN].shape[0]
+    if ranks % pairs:
+        raise _shared()
+    return ranks // pairs, (float(weights[ALPHA].item()) if ALPHA in weights else float(ranks)) / pairs
+
+
+def _pair_count(target: LoraTarget) -> int:
+    return len(target.layers) if target.separate else 1
+
+
+def _shared() -> DataError:
+    message = "the file holds one LoRA for layers that have a LoRA each in this run"
+    return DataError(message, fix="leave out split_qkv")

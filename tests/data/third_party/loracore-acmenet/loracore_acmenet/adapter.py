@@ -29,7 +29,7 @@ class ProductAdapter(Adapter):
 
     def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
         """Return ``output`` and what the weight change makes of the inputs."""
-        change = self.weight_change(index).to(inputs.dtype)
+        change = self._change(index).to(inputs.dtype)
         return output + self._operation(inputs, change)
 
     def file_tensors(self) -> Mapping[str, Tensor]:
@@ -50,8 +50,12 @@ class ProductAdapter(Adapter):
             for name, one in own.items():
                 one.copy_(tensors[name])
 
-    def weight_change(self, index: int) -> Tensor:
+    def weight_change(self, index: int, weight: Tensor) -> Tensor:
         """Return the product of the products, scaled by alpha / rank."""
+        _ = weight  # this network's change does not depend on it
+        return self._change(index)
+
+    def _change(self, index: int) -> Tensor:
         start = sum(shape[0] for shape in self._shapes[:index])
         rows = slice(start, start + self._shapes[index][0])
         products = [up[rows] @ down for up, down in zip(self.ups, self.downs, strict=True)]
@@ -61,7 +65,7 @@ class ProductAdapter(Adapter):
     @torch.no_grad()
     def limit_norm(self, largest: float) -> None:
         """Scale the last factor down."""
-        norm = torch.cat([self.weight_change(index).flatten() for index in range(len(self._shapes))]).norm()
+        norm = torch.cat([self._change(index).flatten() for index in range(len(self._shapes))]).norm()
         self.ups[-1].mul_((largest / norm.clamp(min=largest)).clamp(max=1))
 
     @property

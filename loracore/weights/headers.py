@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,21 @@ Shape = tuple[int, ...]
 #: Endings of files that torch.save writes.
 _PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 
+#: Where a network's file tells the kind of model that it was trained on.
+BASE_VERSION = "ss_base_model_version"
+
 #: The format's limit; a larger number is no length but another kind of file.
 _LONGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The names, shapes and metadata of a file's tensors."""
+    """The names, shapes, metadata and dtypes of a file's tensors."""
 
     path: Path
     shapes: Mapping[str, Shape]
     metadata: Mapping[str, str]
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # as the format spells them: "F16", "BF16", "F8_E4M3"
 
 
 def read_header(path: Path) -> Header:
@@ -40,6 +44,7 @@ def read_header(path: Path) -> Header:
         table, size = _read_json(path)
         tensors = {name: entry for name, entry in table.items() if name != "__metadata__"}
         shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in tensors.items()}
+        dtypes = {name: str(entry["dtype"]) for name, entry in tensors.items()}
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
         metadata = {str(key): str(value) for key, value in table.get("__metadata__", {}).items()}
     except OSError as error:
@@ -52,7 +57,13 @@ def read_header(path: Path) -> Header:
         missing = (end - size) / 2**20
         message = f"the file is cut off: {missing:.1f} MiB of its tensors are missing"
         raise DataError(message, where=str(path), fix="download it again")
-    return Header(path, shapes, metadata)
+    return Header(path, shapes, metadata, dtypes)
+
+
+def adapter_header(path: str | None) -> Header:
+    """Return what a file of a network says of its tensors; nothing without a file, and of a pickle."""
+    found = Path(path or "")
+    return Header(found, {}, {}) if path is None or is_pickle(found) else read_header(found)
 
 
 def is_pickle(path: Path) -> bool:

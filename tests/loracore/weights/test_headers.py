@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
-from loracore.diffusion.headers import read_header
 from loracore.errors import DataError
+from loracore.weights.headers import read_header
 
 
 @pytest.fixture

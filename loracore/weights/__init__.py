@@ -1,0 +1,1 @@
+"""Weight files of base models and networks: their names, and tools that rewrite them."""

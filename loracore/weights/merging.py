@@ -1,0 +1,224 @@
+"""A trained network merged into its base model: one checkpoint in the original layout, written tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+import pluggy
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from loracore.config.config import Config
+from loracore.config.options import ModelOptions
+from loracore.errors import DataError, Problem
+from loracore.networks.adapter import Adapter
+from loracore.networks.rates import is_text, part_of
+from loracore.networks.spellings import misnamed
+from loracore.types import LoraTarget, Models
+from loracore.weights.casting import cast, too_large
+from loracore.weights.layout import FileTensor, PartNames
+from loracore.weights.lora_names import strangers
+from loracore.weights.network_file import NetworkFile, open_network_file
+from loracore.weights.writing import Piece, write_pieces
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Weighted:
+    """A network's file, and the strength it is merged with."""
+
+    file: NetworkFile
+    ratio: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Layer:
+    """A layer of the base model as a target's: its place there, and its name in its part."""
+
+    target: LoraTarget
+    index: int
+    name: str  # of its weight
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Merge:
+    """What every tensor of the output is made of."""
+
+    hook: pluggy.HookRelay
+    config: Config
+    networks: Sequence[Weighted]
+    targets: Mapping[str, LoraTarget]  # by key
+    layers: Mapping[tuple[str, str], _Layer]  # by part and the weight's name in it
+    dtype: torch.dtype | None  # of the output; None: as in the base model
+
+
+def merge(
+    hook: pluggy.HookRelay, config: Config, files: Sequence[tuple[Path, float]], path: Path, dtype: torch.dtype | None
+) -> int:
+    """Write base model + Σ ratio · network as one checkpoint and return how many modules are merged.
+
+    ``files`` are the networks with their ratios; without a ``dtype``, tensors keep the base model's. At any time a few
+    tensors are in memory. Raises LoracoreError, before anything is written, for networks that are not finite, do not
+    fit, or train parts that are not written.
+    """
+    networks = [Weighted(open_network_file(file), ratio) for file, ratio in files]
+    names: Mapping[str, PartNames] = hook.weight_names(parts=frozenset({"text", "vae", "denoiser"}), config=config)
+    _check_parts(networks, names, config)
+    text: frozenset[str] = frozenset({"text"} if any(map(is_text, names)) else ())
+    models: Models = hook.load_models(
+        parts=text | {"denoiser"}, device=torch.device("meta"), dtype=torch.float32, config=config
+    )
+    targets = {target.key: target for target in hook.lora_targets(models=models, config=config)}
+    plan = _Merge(hook, config, networks, targets, _layers(targets.values(), models), dtype)
+    _check_networks(plan)
+    pieces = [piece for part, table in names.items() for piece in _pieces(plan, part, table)]
+    metadata = _metadata(plan, hook.file_metadata(models=models, config=config), path)
+    written = [name for piece in pieces for name in piece.names]
+    write_pieces(path, tqdm(pieces, desc="merge", unit="tensor", disable=None), written, metadata)
+    return len({key for network in networks for key in network.file.by_key})
+
+
+def _layers(targets: Collection[LoraTarget], models: Models) -> dict[tuple[str, str], _Layer]:
+    paths = {
+        id(module): name
+        for part in models.modules().values()
+        for name, module in part.named_modules(remove_duplicate=False)
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    found = {}
+    for target in targets:
+        for index, layer in enumerate(target.layers):
+            name = f"{paths[id(layer)]}.weight"
+            found[target.part, name] = _Layer(target, index, name)
+    return found
+
+
+# ---- before anything is written --------------------------------------------------------------------------------------
+
+
+def _check_parts(networks: Sequence[Weighted], names: Mapping[str, PartNames], config: Config) -> None:
+    """Raise DataError for networks that train parts which the checkpoint will not hold."""
+    switches = [f"--{name}" for name, value in config if name.startswith("save_") and value is False]
+    choice = f"of {', '.join(switches)}, add those that write these parts" if switches else "use the whole base model"
+    problems = []
+    for network in networks:
+        parts = {part_of(key) for key in network.file.by_key}
+        lacking = sorted(part for part in parts - set(names) if part == "unet" or is_text(part))
+        if lacking:
+            message = f"the file trains {', '.join(lacking)}, but only {', '.join(names)} are written"
+            problems.append(Problem(message, str(network.file.path), choice))
+    if problems:
+        raise DataError.of(problems)
+
+
+def _check_networks(plan: _Merge) -> None:
+    """Raise DataError with everything of the networks that is not finite, has no place, or does not fit."""
+    problems = []
+    for network in plan.networks:
+        problems += _strangers(network.file, plan.targets) + network.file.not_finite()
+        if not problems:
+            problems += _misfits(plan, network.file)
+    if problems:
+        raise DataError.of(problems)
+
+
+def _strangers(file: NetworkFile, targets: Mapping[str, LoraTarget]) -> list[Problem]:
+    unknown = set(file.by_key) - set(targets)
+    if not unknown:
+        return []
+    wrong = misnamed(file.shapes, str(file.path))
+    if wrong is not None:
+        return [wrong]
+    message, hint = strangers(unknown, targets)
+    fix = f"{hint} " if hint else ""
+    return [Problem(message, str(file.path), f"{fix}give the base model and the network options of its training")]
+
+
+def _misfits(plan: _Merge, file: NetworkFile) -> list[Problem]:
+    problems = []
+    for key in file.by_key:
+        try:
+            _adapter(plan, file, plan.targets[key], device="meta")
+        except DataError as error:
+            problem = error.problems[0]
+            problems.append(Problem(f"{key}: {problem.message}", str(file.path), problem.fix))
+    return problems[:_SHOWN]
+
+
+# ---- tensors ---------------------------------------------------------------------------------------------------------
+
+
+def _pieces(plan: _Merge, part: str, table: PartNames) -> list[Piece]:
+    """Return one piece for each tensor of the file, whose rows may be several of the module's."""
+    groups: dict[str, dict[str, FileTensor]] = {}
+    for name, place in table.original.items():
+        groups.setdefault(place.name, {})[name] = place
+    return [Piece((name,), partial(_made, plan, part, table, group)) for name, group in groups.items()]
+
+
+def _made(plan: _Merge, part: str, table: PartNames, group: Mapping[str, FileTensor]) -> Mapping[str, Tensor]:
+    # Tied tensors of a module (an embedding under two names) have the same rows of the file: the first one is written.
+    rows = {place.part[0] if place.part is not None else 0: name for name, place in reversed(list(group.items()))}
+    found = dict(table.read(list(rows.values()), torch.device("cpu")))
+    parts = [group[name].to_file(_merged(plan, part, name, found[name])) for _, name in sorted(rows.items())]
+    place = next(iter(group.values()))
+    return {place.name: torch.cat(parts) if len(parts) > 1 else parts[0]}
+
+
+@torch.no_grad()
+def _merged(plan: _Merge, part: str, name: str, base: Tensor) -> Tensor:
+    """Return one of the module's tensors with the networks' changes, in the output's dtype."""
+    dtype, fix = plan.dtype or base.dtype, "give --save_precision bf16 or float"
+    layer = plan.layers.get((part, name))
+    networks = [network for network in plan.networks if layer is not None and layer.target.key in network.file.by_key]
+    if layer is None or not networks:
+        return cast(base, dtype, f"{part}: {name}", fix)
+    weight = base.float()
+    merged = weight.clone()
+    for network in networks:
+        change = _adapter(plan, network.file, layer.target, device="cpu").weight_change(layer.index, weight)
+        merged.add_(change, alpha=network.ratio)
+    fix = f"{fix}, or smaller ratios"
+    if not merged.isfinite().all() and weight.isfinite().all():
+        raise too_large(f"{part}: {name}", merged.dtype, "give smaller ratios")
+    return cast(merged, dtype, f"{part}: {name} with these ratios", fix)
+
+
+def _adapter(plan: _Merge, file: NetworkFile, target: LoraTarget, *, device: str) -> Adapter:
+    """Return a target's adapter with the file's tensors; on "meta" only whether they fit is looked at.
+
+    Raises DataError when they do not.
+    """
+    tensors = file.module(target.key)
+    built: Adapter | None = plan.hook.build_adapter(target=target, weights=tensors, config=plan.config)
+    if built is None:
+        raise DataError("this network leaves the module out", fix="give the network options of its training")
+    adapter = built if device == "meta" else built.to_empty(device=device)
+    adapter.load_file_tensors(tensors)
+    return adapter
+
+
+# ---- header ----------------------------------------------------------------------------------------------------------
+
+
+def _metadata(plan: _Merge, said: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Return the model specification (modelspec 1.0.1) of a merged model; nothing of the networks' training."""
+    base = Path(plan.config[ModelOptions].pretrained_model_name_or_path or "").name
+    now = datetime.now(timezone.utc).astimezone().replace(microsecond=0, tzinfo=None)
+    of_base = {name: value for name, value in said.items() if name.startswith("modelspec.")}
+    if "modelspec.architecture" in of_base:
+        of_base["modelspec.architecture"] = of_base["modelspec.architecture"].removesuffix("/lora")
+    return {
+        **of_base,
+        "format": "pt",
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.title": path.stem,
+        "modelspec.date": now.isoformat(),
+        "modelspec.merged_from": ", ".join([base, *(network.file.path.name for network in plan.networks)]),
+    }

@@ -1,0 +1,59 @@
+"""A trained network's file: what it holds, and its tensors one module at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor
+
+from loracore.errors import DataError, Problem
+from loracore.weights.headers import Shape, read_header
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NetworkFile:
+    """The names and shapes of a file's tensors; values are read when they are asked for."""
+
+    path: Path
+    shapes: Mapping[str, Shape]
+    by_key: Mapping[
+        str, tuple[str, ...]
+    ]  # by what stands before the first dot: {"lora_unet_…": ("lora_unet_….alpha",)}
+    metadata: Mapping[str, str]
+
+    def module(self, key: str) -> dict[str, Tensor]:
+        """Return a module's tensors by the names behind its key: ``{"alpha": …, "lora_down.weight": …}``."""
+        return {name.removeprefix(f"{key}."): tensor for name, tensor in self.read(self.by_key[key]).items()}
+
+    def read(self, names: Collection[str]) -> dict[str, Tensor]:
+        """Return these tensors."""
+        with safe_open(self.path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in names}
+
+    def not_finite(self) -> list[Problem]:
+        """Return a problem when numbers of the file are NaN or infinite; reads all of it, a tensor at a time."""
+        with safe_open(self.path, framework="pt") as file:
+            bad = [name for name in self.shapes if not _is_finite(file.get_tensor(name))]
+        if not bad:
+            return []
+        message = f"{len(bad)} tensors are not finite, for example {bad[0]}"
+        return [Problem(message, str(self.path), "its training broke down: use an earlier save")]
+
+
+def open_network_file(path: Path) -> NetworkFile:
+    """Return a file's names and metadata; raises DataError when it is no whole .safetensors file or holds nothing."""
+    header = read_header(path)
+    if not header.shapes:
+        raise DataError("the file holds no tensors", where=str(path))
+    by_key: dict[str, tuple[str, ...]] = {}
+    for name in header.shapes:
+        key = name.partition(".")[0]
+        by_key[key] = (*by_key.get(key, ()), name)
+    return NetworkFile(path, header.shapes, by_key, header.metadata)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
