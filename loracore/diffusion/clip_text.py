@@ -77,10 +77,16 @@ class ClipStates:
     final: Tensor  # B,77,F: the first chunk after the last layer and the final norm
 
 
-def encode_ids(encoder: CLIPTextModel | CLIPTextModelWithProjection, ids: Tensor) -> ClipStates:
-    """Return the hidden states for ids (B,n,77); gradients flow where they are on."""
+def encode_ids(
+    encoder: CLIPTextModel | CLIPTextModelWithProjection, ids: Tensor, mask: Tensor | None = None
+) -> ClipStates:
+    """Return the hidden states for ids (B,n,77); gradients flow where they are on.
+
+    A mask (B,n,77) hides the tokens where it is 0 from the others.
+    """
     batch, chunks, _ = ids.shape
-    answer = encoder(input_ids=ids.flatten(0, 1), output_hidden_states=True)
+    flat = None if mask is None else mask.flatten(0, 1)
+    answer = encoder(input_ids=ids.flatten(0, 1), attention_mask=flat, output_hidden_states=True)
     hidden = answer.hidden_states[-2].unflatten(0, (batch, chunks))
     final = answer.last_hidden_state.unflatten(0, (batch, chunks))[:, 0]
     return ClipStates(join_chunks(hidden), final)
@@ -90,6 +96,12 @@ def join_chunks(hidden: Tensor) -> Tensor:
     """Return states (B,75n+2,F) of (B,n,77,F): the first start, every chunk's 75, the last end."""
     inner = hidden[:, :, 1:-1].flatten(1, 2)
     return torch.cat([hidden[:, 0, :1], inner, hidden[:, -1, -1:]], dim=1)
+
+
+def text_mask(ids: Tensor, end_id: int) -> Tensor:
+    """Return the tokenizers' own mask for ids (B,n,77): 1 up to each chunk's first end token, 0 behind it."""
+    is_end = (ids == end_id).long()
+    return (is_end.cumsum(dim=-1) - is_end == 0).long()
 
 
 def pooled_state(projection: nn.Linear, final: Tensor, ids: Tensor, end_id: int) -> Tensor:

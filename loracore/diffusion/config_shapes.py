@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-from loracore.diffusion.headers import Shape
+from loracore.diffusion.weight_names import clip_name, has_diffusers_names, is_open_clip
+from loracore.weights.headers import Shape
 
 #: Width of an attention head and number of norm groups, where the original layout leaves them to its code.
 HEAD_WIDTH = 64
@@ -70,10 +71,14 @@ OPEN_CLIP = ClipSpelling(
 )
 
 
-def clip_config(
-    shapes: Mapping[str, Shape], spelling: ClipSpelling, standard: Mapping[str, Any], label: str
-) -> dict[str, Any]:
-    """Return the configuration of a CLIP text encoder of these shapes; ``standard`` where the shapes are its own."""
+def clip_config(shapes: Mapping[str, Shape], standard: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return the configuration of a CLIP text encoder of these shapes; ``standard`` where the shapes are its own.
+
+    Raises KeyError with the name of a missing tensor that tells a size.
+    """
+    spelling = OPEN_CLIP
+    if not is_open_clip(shapes):
+        spelling, shapes = HUGGING_FACE, {clip_name(name): shape for name, shape in shapes.items()}
     vocabulary, width = shapes[spelling.tokens]
     unusual = width != standard["hidden_size"]
     found = {
@@ -83,6 +88,7 @@ def clip_config(
         "intermediate_size": shapes[spelling.inner][0],
         "num_hidden_layers": count_blocks(shapes, spelling.layers),
         "max_position_embeddings": shapes[spelling.positions][0],
+        "projection_dim": width,
     }
     if "text_projection" in shapes:  # OpenCLIP's, transposed
         found["projection_dim"] = shapes["text_projection"][1]
@@ -91,13 +97,40 @@ def clip_config(
     return {**standard, **found}
 
 
+def t5_config(shapes: Mapping[str, Shape], standard: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a T5 encoder of these shapes; its heads are told by the table of distances.
+
+    Raises KeyError with the name of a missing tensor that tells a size.
+    """
+    tokens = "shared.weight" if "shared.weight" in shapes else "encoder.embed_tokens.weight"
+    first = "encoder.block.0.layer."
+    buckets, found_heads = shapes[f"{first}0.SelfAttention.relative_attention_bias.weight"]
+    inner = shapes[f"{first}0.SelfAttention.q.weight"][0]
+    gated = f"{first}1.DenseReluDense.wi.weight" not in shapes
+    return {
+        **standard,
+        "vocab_size": shapes[tokens][0],
+        "d_model": shapes[tokens][1],
+        "d_kv": inner // found_heads,
+        "d_ff": shapes[f"{first}1.DenseReluDense.{'wi_0' if gated else 'wi'}.weight"][0],
+        "num_layers": count_blocks(shapes, "encoder.block."),
+        "num_heads": found_heads,
+        "relative_attention_num_buckets": buckets,
+        "feed_forward_proj": "gated-gelu" if gated else "relu",
+    }
+
+
 def vae_config(shapes: Mapping[str, Shape], standard: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a VAE of these shapes (original layout, without prefix)."""
-    levels = count_blocks(shapes, "encoder.down.")
-    widths = [shapes[f"encoder.down.{level}.block.0.conv2.weight"][0] for level in range(levels)]
+    """Return the configuration of a VAE of these shapes (original layout or diffusers' names, without prefix).
+
+    Raises KeyError with the name of a missing tensor that tells a size.
+    """
+    down, resnets = ("down_blocks", "resnets") if has_diffusers_names(shapes) else ("down", "block")
+    levels = count_blocks(shapes, f"encoder.{down}.")
+    widths = [shapes[f"encoder.{down}.{level}.{resnets}.0.conv2.weight"][0] for level in range(levels)]
     found: dict[str, Any] = {
         "block_out_channels": widths,
-        "layers_per_block": count_blocks(shapes, "encoder.down.0.block."),
+        "layers_per_block": count_blocks(shapes, f"encoder.{down}.0.{resnets}."),
         "latent_channels": shapes["decoder.conv_in.weight"][1],
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,6 +74,13 @@ def open_folder(text: str) -> ModelFolder:
     raise DataError(
         message, fix="give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name"
     )
+
+
+def packaged_config(package: str, path: str) -> dict[str, Any]:
+    """Return a JSON file that an installed package keeps in its folder ``configs``."""
+    text = (files(package) / "configs" / path).read_text(encoding="utf-8")
+    config: dict[str, Any] = json.loads(text)
+    return config
 
 
 def read_config(folder: ModelFolder, path: str) -> dict[str, Any] | None:

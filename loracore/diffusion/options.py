@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from loracore.config.config import Config, Finding
 from loracore.config.options import option
@@ -34,6 +34,29 @@ class DdpmOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class VaeOptions:
+    """How the VAE computes."""
+
+    no_half_vae: Annotated[
+        bool, option("run the VAE in float32: some overflow in half precision", affects={"latents"})
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOptions:
+    """Which noise levels a flow-matching denoiser is trained on, and how its loss is weighted over them."""
+
+    weighting_scheme: Annotated[
+        Literal["sigma_sqrt", "logit_normal", "mode", "cosmap", "uniform", "none"],
+        option("logit_normal and mode spread timesteps, sigma_sqrt and cosmap weight the loss, the others do neither"),
+    ] = "uniform"
+    logit_mean: Annotated[float, option("mean of the logit of timesteps, for logit_normal")] = 0.0
+    logit_std: Annotated[float, option("spread of the logit of timesteps, for logit_normal", ge=0)] = 1.0
+    mode_scale: Annotated[float, option("how strongly mode prefers the middle; 0 is uniform")] = 1.29
+    training_shift: Annotated[float, option("shift of timesteps; above 1: towards noise", gt=0)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ClipTextOptions:
     """How captions become tokens of CLIP text encoders."""
 
@@ -41,6 +64,12 @@ class ClipTextOptions:
         int | None,
         option("tokens of a caption: a multiple of 75, encoded in chunks of 75 (unset: 75)", ge=1, affects={"text"}),
     ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerOptions:
+    """Where tokenizers are when they are not beside the model."""
+
     tokenizer_cache_dir: Annotated[
         str | None, option("folder of tokenizers, looked at before the hub; kept there after a download")
     ] = None
@@ -76,6 +105,15 @@ def ddpm_findings(config: Config) -> Iterator[Finding]:
             "min_snr_gamma and debiased_estimation_loss are both on: their loss weights are multiplied",
             "most runs want one of them",
         )
+
+
+def flow_findings(config: Config) -> Iterator[Finding]:
+    """Give what is without effect among the options of ``FlowOptions``."""
+    chosen = config[FlowOptions].weighting_scheme
+    for name, scheme in (("logit_mean", "logit_normal"), ("logit_std", "logit_normal"), ("mode_scale", "mode")):
+        if config.given(name) and chosen != scheme:
+            message = f"{name} has no effect: it belongs to weighting_scheme {scheme}, not to {chosen}"
+            yield Finding("without effect", name, message)
 
 
 def clip_text_findings(config: Config) -> Sequence[Finding]:

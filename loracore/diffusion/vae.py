@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 
+from loracore.diffusion.quiet import quiet_libraries
 from loracore.types import Latents
 
 
@@ -30,13 +31,15 @@ def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Sequence[Image.Image]
     """
     scale, shift = _scaling(vae)
     upcast = vae.dtype == torch.float16 and vae.config.force_upcast
-    decoder = vae.to(torch.float32) if upcast else vae
+    with quiet_libraries():  # diffusers warns of layers to keep in float32, and names none
+        decoder = vae.to(torch.float32) if upcast else vae
     try:
         unscaled = latents.to(vae.device, decoder.dtype) / scale + shift
         return [_picture(decoder.decode(one[None]).sample[0]) for one in unscaled]
     finally:
         if upcast:
-            vae.to(torch.float16)
+            with quiet_libraries():
+                vae.to(torch.float16)
 
 
 def downscaling(vae: AutoencoderKL) -> int:

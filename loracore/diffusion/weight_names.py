@@ -1,72 +1,13 @@
-"""Where each tensor of a model stands in a file: one table for reading, writing and naming.
+"""The tables of names for text encoders and VAEs in the layouts that files have.
 
 A table is made from the names that a real module has, so that nothing is guessed from a spelling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
 
-import torch
-from torch import Tensor
-
-from loracore.diffusion.headers import Shape
-
-
-@dataclass(frozen=True, slots=True)
-class FileTensor:
-    """The place of a model's tensor in a file, and the form that it has there."""
-
-    name: str
-    part: tuple[int, int] | None = None  # (k, n): the k-th of n equal parts of the file tensor's rows
-    transposed: bool = False
-    pointwise: bool = False  # a 1x1 convolution in the file (out, in, 1, 1), a matrix in the model (out, in)
-
-    def below(self, prefix: str) -> FileTensor:
-        """Return the same place in a file whose names begin with ``prefix``."""
-        return replace(self, name=prefix + self.name)
-
-    def file_shape(self, shape: Shape) -> Shape:
-        """Return the shape of the file's tensor for a model tensor of ``shape``."""
-        if self.transposed:
-            return shape[::-1]
-        if self.part is not None:
-            return (shape[0] * self.part[1], *shape[1:])
-        return (*shape, 1, 1) if self.pointwise else shape
-
-    def from_file(self, tensor: Tensor) -> Tensor:
-        """Return the model's tensor of the file's."""
-        if self.transposed:
-            return tensor.t().contiguous()
-        if self.part is not None:
-            return tensor.chunk(self.part[1])[self.part[0]]
-        return tensor.flatten(1) if self.pointwise else tensor
-
-
-Names = Mapping[str, FileTensor]
-
-
-def same_names(keys: Iterable[str]) -> Names:
-    """Return the table of a file that has the model's own names."""
-    return {key: FileTensor(key) for key in keys}
-
-
-def to_file(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """Return a model's tensors as the file holds them: the inverse of reading."""
-    found: dict[str, list[tuple[int, Tensor]]] = {}
-    for key, tensor in state.items():
-        place = names[key]
-        row = place.part[0] if place.part is not None else 0
-        shaped = tensor.t() if place.transposed else tensor[..., None, None] if place.pointwise else tensor
-        found.setdefault(place.name, []).append((row, shaped))
-    return {name: _joined(pieces) for name, pieces in found.items()}
-
-
-def _joined(pieces: list[tuple[int, Tensor]]) -> Tensor:
-    ordered = [tensor for _, tensor in sorted(pieces, key=lambda piece: piece[0])]
-    return torch.cat(ordered).contiguous()
-
+from loracore.weights.layout import FileTensor, Names
 
 # ---- CLIP text encoders ----------------------------------------------------------------------------------------------
 
@@ -79,6 +20,16 @@ def clip_name(key: str) -> str:
     if key.startswith(("text_model.", "text_projection.")):
         return key
     return f"text_model.{key}"
+
+
+def is_open_clip(in_file: Iterable[str]) -> bool:
+    """Tell whether a CLIP text encoder's names in a file are those of OpenCLIP."""
+    return any(name.startswith(("transformer.resblocks.", "token_embedding.")) for name in in_file)
+
+
+def any_clip_names(keys: Iterable[str], in_file: Collection[str]) -> Names:
+    """Return the table for a file with OpenCLIP's or Hugging Face's names, whichever it has."""
+    return open_clip_names(keys, in_file) if is_open_clip(in_file) else clip_names(keys, in_file)
 
 
 def clip_names(keys: Iterable[str], in_file: Iterable[str]) -> Names:
@@ -131,6 +82,17 @@ def _open_clip_place(name: str, *, linear_projection: bool) -> FileTensor:
     return FileTensor(name, part)
 
 
+# ---- T5 encoders -----------------------------------------------------------------------------------------------------
+
+_T5_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
+
+
+def t5_names(keys: Iterable[str], in_file: Collection[str]) -> Names:
+    """Return the table for a file with Hugging Face's names; the embedding has two, of which a file needs one."""
+    embedding = next((name for name in _T5_EMBEDDINGS if name in in_file), _T5_EMBEDDINGS[0])
+    return {key: FileTensor(embedding if key in _T5_EMBEDDINGS else key) for key in keys}
+
+
 # ---- VAE -------------------------------------------------------------------------------------------------------------
 
 _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
@@ -141,6 +103,16 @@ _OLD_VAE_ATTENTION = {
     "to_v": "value",
     "to_out.0": "proj_attn",
 }
+
+
+def has_diffusers_names(in_file: Iterable[str]) -> bool:
+    """Tell whether a VAE's names in a file are those of diffusers."""
+    return any(name.startswith(("encoder.down_blocks.", "decoder.up_blocks.")) for name in in_file)
+
+
+def any_vae_names(keys: Iterable[str], in_file: Collection[str]) -> Names:
+    """Return the table for a file in the original layout or with diffusers' names, whichever it has."""
+    return folder_vae_names(keys, in_file) if has_diffusers_names(in_file) else vae_names(keys)
 
 
 def vae_names(keys: Iterable[str]) -> Names:

@@ -7,7 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,16 @@ from safetensors import safe_open
 from torch import Tensor
 
 from loracore.diffusion.folders import HubFolder, ModelFolder
-from loracore.diffusion.headers import Shape, is_pickle, pickle_refused, read_header
 from loracore.errors import DataError
+from loracore.weights.headers import Shape, is_pickle, pickle_refused, read_header
+
+#: What headers call the kinds of fp8.
+_FP8 = {
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
+}
 
 #: What torch's weights_only reader says of a class or function in a pickle.
 _REFUSED = re.compile(r"GLOBAL (\S+)")
@@ -30,6 +38,8 @@ class Weights:
     origin: Path
     shapes: Mapping[str, Shape]
     read: Callable[[Collection[str], torch.device], Iterator[tuple[str, Tensor]]]
+    #: As headers spell them ("F8_E4M3"); of pickles only those in fp8.
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_weights(path: Path, *, allow_pickle: bool) -> Weights:
@@ -38,12 +48,14 @@ def open_weights(path: Path, *, allow_pickle: bool) -> Weights:
     Raises DataError when the file is missing, damaged, cut off, or a pickle that is not allowed.
     """
     if not is_pickle(path):
-        return Weights(path, read_header(path).shapes, partial(_read_safetensors, path))
+        header = read_header(path)
+        return Weights(path, header.shapes, partial(_read_safetensors, path), header.dtypes)
     if not allow_pickle:
         raise pickle_refused(path)
     tensors = _unpickled(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Weights(path, shapes, partial(_read_loaded, tensors))
+    dtypes = {name: _FP8[tensor.dtype] for name, tensor in tensors.items() if tensor.dtype in _FP8}
+    return Weights(path, shapes, partial(_read_loaded, tensors), dtypes)
 
 
 def find_weights(folder: ModelFolder, part: str, *, half_first: bool, allow_pickle: bool) -> Weights | None:
@@ -103,7 +115,8 @@ def _weight_files(*, half_first: bool) -> list[str]:
 def _joined(origin: Path, shards: Sequence[Weights]) -> Weights:
     """Return the weights of several files as one."""
     shapes = {name: shape for shard in shards for name, shape in shard.shapes.items()}
-    return Weights(origin, shapes, partial(_read_shards, shards))
+    dtypes = {name: dtype for shard in shards for name, dtype in shard.dtypes.items()}
+    return Weights(origin, shapes, partial(_read_shards, shards), dtypes)
 
 
 def _read_safetensors(path: Path, names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:

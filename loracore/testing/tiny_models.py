@@ -1,4 +1,4 @@
-"""Tiny models with random weights: CLIP tokenizers, CLIP text encoders, VAEs; parts of any tiny base model."""
+"""Tiny models with random weights: tokenizers, CLIP and T5 text encoders, VAEs; parts of any tiny base model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from loracore.diffusion.quiet import quiet_libraries
 
@@ -17,6 +18,9 @@ POSITIONS = 77
 #: Every byte inside a word and at its end, first and last token.
 TOKENS = 2 * 256 + 2
 GROUPS = 4
+_T5_SPECIAL = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+#: T5's special tokens in the order of their ids, the mark at the front of a word, and the printable ASCII letters.
+T5_PIECES = ("<pad>", "</s>", "<unk>", "▁", *(chr(code) for code in range(ord("!"), ord("~") + 1)))
 
 
 def write_tokenizer(folder: Path, padding: str = END) -> None:
@@ -33,19 +37,58 @@ def write_tokenizer(folder: Path, padding: str = END) -> None:
     (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
 
 
+def write_t5_tokenizer(folder: Path) -> None:
+    """Write a T5 tokenizer that spells every word letter by letter; it pads with id 0 and ends with id 1."""
+    folder.mkdir(parents=True)
+    scores = [(piece, 0.0 if number < len(_T5_SPECIAL) else -2.0) for number, piece in enumerate(T5_PIECES)]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=T5_PIECES.index("<unk>"), byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    end = ("</s>", T5_PIECES.index("</s>"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[end])
+    tokenizer.add_special_tokens(list(_T5_SPECIAL.values()))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_json(folder / "tokenizer_config.json", {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, **_T5_SPECIAL})
+
+
 def text_encoder(width: int, layers: int, *, heads: int = 2) -> CLIPTextModel:
     """Return a text encoder in the manner of CLIP-L."""
     with quiet_libraries():
         return _randomized(CLIPTextModel(_clip_config(width, layers, heads, "quick_gelu")))
 
 
-def projecting_text_encoder(width: int, layers: int, *, heads: int = 2) -> CLIPTextModelWithProjection:
-    """Return a text encoder with a projection of its pooled state, in the manner of OpenCLIP-G."""
+def projecting_text_encoder(
+    width: int, layers: int, *, heads: int = 2, activation: str = "gelu"
+) -> CLIPTextModelWithProjection:
+    """Return a text encoder with a projection of its pooled state: OpenCLIP-G's, or CLIP-L's with "quick_gelu"."""
     with quiet_libraries():
-        return _randomized(CLIPTextModelWithProjection(_clip_config(width, layers, heads, "gelu")))
+        return _randomized(CLIPTextModelWithProjection(_clip_config(width, layers, heads, activation)))
 
 
-def vae(widths: tuple[int, ...] = (8, 8, 16, 16), *, latent_channels: int = 4, scale: float = 0.13025) -> AutoencoderKL:
+def t5_encoder(width: int, layers: int = 2, *, heads: int = 2) -> T5EncoderModel:
+    """Return a text encoder in the manner of T5 v1.1: gated, without biases, its embeddings tied."""
+    config = T5Config(
+        vocab_size=len(T5_PIECES),
+        d_model=width,
+        d_kv=width // heads,
+        d_ff=2 * width,
+        num_layers=layers,
+        num_heads=heads,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+    )
+    with quiet_libraries():
+        return _randomized(T5EncoderModel(config))
+
+
+def vae(
+    widths: tuple[int, ...] = (8, 8, 16, 16),
+    *,
+    latent_channels: int = 4,
+    scale: float = 0.13025,
+    shift: float | None = None,
+    quant_conv: bool = True,
+) -> AutoencoderKL:
     """Return a VAE that makes one latent of 2^(levels-1) pixels a side."""
     return _randomized(
         AutoencoderKL(
@@ -56,6 +99,9 @@ def vae(widths: tuple[int, ...] = (8, 8, 16, 16), *, latent_channels: int = 4, s
             latent_channels=latent_channels,
             norm_num_groups=GROUPS,
             scaling_factor=scale,
+            shift_factor=shift,
+            use_quant_conv=quant_conv,
+            use_post_quant_conv=quant_conv,
             sample_size=64,
         )
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import hookimpl
-from loracore.diffusion.options import ClipTextOptions, DdpmOptions
+from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
+from loracore.diffusion.vae_hooks import encode_images
 from loracore_sdxl.options import SdxlOptions, findings
 
 if TYPE_CHECKING:
@@ -20,22 +21,24 @@ if TYPE_CHECKING:
         Config,
         DemoKit,
         Finding,
-        Latents,
         LoraTarget,
         Models,
         NoisyBatch,
         Part,
+        PartNames,
         Prediction,
         TextConditioning,
     )
 
 LORACORE_API = 1
+#: Hooks that many architectures answer alike.
+__all__ = ["encode_images"]
 
 
 @hookimpl
 def options() -> tuple[type, ...]:
     """Return the tables of this architecture's options."""
-    return (SdxlOptions, DdpmOptions, ClipTextOptions)
+    return (SdxlOptions, DdpmOptions, ClipTextOptions, TokenizerOptions, VaeOptions)
 
 
 @hookimpl
@@ -69,19 +72,19 @@ def encode_text(models: Models, captions: Sequence[str], config: Config) -> Text
 
 
 @hookimpl
-def encode_images(models: Models, images: Tensor) -> Latents:
-    """Return the VAE's latents, scaled."""
-    from loracore_sdxl import pictures
-
-    return pictures.encode(models, images)
-
-
-@hookimpl
 def lora_targets(models: Models, config: Config) -> Sequence[LoraTarget]:
     """Return the targets in the order and with the keys of the field's files."""
     from loracore_sdxl import targets
 
     return targets.every(models, config)
+
+
+@hookimpl
+def weight_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames]:
+    """Return the names in the original layout and in diffusers' folders."""
+    from loracore_sdxl import models
+
+    return models.file_names(parts, config)
 
 
 @hookimpl
@@ -118,9 +121,10 @@ def generate_images(
     config: Config,
 ) -> Sequence[Image]:
     """Return pictures drawn by diffusers' own pipeline."""
+    from loracore.diffusion.drawing import Guidance
     from loracore_sdxl import pictures
 
-    return pictures.generate(models, pictures.Guidance(conditioning, negative), size, rng, config)
+    return pictures.generate(models, Guidance(conditioning, negative), size, rng, config)
 
 
 @hookimpl

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 from loracore.diffusion.config_shapes import count_blocks, heads, norm_groups
-from loracore.diffusion.headers import Shape
+from loracore.diffusion.folders import packaged_config
+from loracore.weights.headers import Shape
 
 _SIZES = 6  # numbers that the U-Net is told of a picture
 
 
 def standard_config(part: str) -> dict[str, Any]:
     """Return SDXL's own configuration of "unet", "vae", "text_encoder" or "text_encoder_2"."""
-    text = (files("loracore_sdxl") / "configs" / part / "config.json").read_text(encoding="utf-8")
-    config: dict[str, Any] = json.loads(text)
-    return config
+    return packaged_config("loracore_sdxl", f"{part}/config.json")
 
 
 def unet_config(shapes: Mapping[str, Shape], pooled: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from diffusers import UNet2DConditionModel
 
-from loracore.diffusion.weight_names import FileTensor, Names
+from loracore.weights.layout import FileTensor, Names
 
 _RESNET = {
     "norm1": "in_layers.0",

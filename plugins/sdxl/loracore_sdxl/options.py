@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from loracore import Config, DataError, Finding, ModelOptions, NetworkOptions, TrainingOptions, option
-from loracore.diffusion.folders import LocalFolder, given_path, looks_like_hub_id
+from loracore import Config, Finding, ModelOptions, NetworkOptions, TrainingOptions, option
+from loracore.diffusion.base_model import model_findings
+from loracore.diffusion.findings import idle, surplus_rates
+from loracore.diffusion.folders import given_path
 from loracore.diffusion.options import DdpmOptions, clip_text_findings, ddpm_findings
 from loracore_sdxl import recognition
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-_TEXT_ENCODERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +24,6 @@ class SdxlOptions:
     text_encoder_lr2: Annotated[
         float | None, option("learning rate of text encoder 2 (OpenCLIP-G) (unset: text_encoder_lr)", ge=0)
     ] = None
-    no_half_vae: Annotated[
-        bool, option("run the VAE in float32; in fp16 the original VAE overflows", affects={"latents"})
-    ] = False
     size_ids: Annotated[
         Literal["crop", "contain"],
         option("sizes told to the U-Net: the crop that was really cut, or sd-scripts' fit of the whole picture"),
@@ -40,41 +34,19 @@ class SdxlOptions:
 
 def findings(config: Config) -> Iterator[Finding]:
     """Give everything that is wrong, unsupported or without effect in a run's options."""
-    yield from _model_findings(config)
+    wrong = tuple(model_findings(config, recognition))
+    yield from wrong or _mark_findings(config)
     yield from _foreign_findings(config)
     yield from _rate_findings(config)
     yield from ddpm_findings(config)
     yield from clip_text_findings(config)
 
 
-def _model_findings(config: Config) -> Iterator[Finding]:
-    given = config[ModelOptions].pretrained_model_name_or_path
-    if given is None:
-        return
-    path, place = given_path(given), "pretrained_model_name_or_path"
-    try:
-        if path.is_file():
-            recognition.check_file(path, allow_pickle=config[ModelOptions].allow_pickle)
-            yield from _mark_findings(path, config)
-        elif path.is_dir():
-            recognition.check_folder(LocalFolder(path))
-    except DataError as error:
-        for problem in error.problems:
-            yield Finding(
-                "wrong",
-                place,
-                problem.message if problem.where == "" else f"{problem.where}: {problem.message}",
-                problem.fix,
-            )
-        return
-    if not path.exists() and not looks_like_hub_id(given):
-        fix = "give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name"
-        yield Finding("wrong", place, f"no such file or folder: {given}", fix)
-
-
-def _mark_findings(path: Path, config: Config) -> Iterator[Finding]:
+def _mark_findings(config: Config) -> Iterator[Finding]:
     """Give the marks in a checkpoint that the options contradict."""
-    ddpm = config[DdpmOptions]
+    path, ddpm = given_path(config[ModelOptions].pretrained_model_name_or_path or ""), config[DdpmOptions]
+    if not path.is_file():
+        return
     needed = {"v_pred": ("v_parameterization", ddpm.v_parameterization)}
     needed["ztsnr"] = ("zero_terminal_snr", ddpm.zero_terminal_snr)
     for mark in sorted(recognition.marks(path)):
@@ -94,9 +66,8 @@ def _foreign_findings(config: Config) -> Iterator[Finding]:
             message,
             "leave it out; for an SDXL model that predicts v, v_parameterization is enough",
         )
-    if own.clip_skip is not None:
-        message = "clip_skip has no effect: SDXL always takes the last hidden state but one of both text encoders"
-        yield Finding("without effect", "clip_skip", message)
+    reason = "SDXL always takes the last hidden state but one of both text encoders"
+    yield from idle(config, {"clip_skip": reason})
 
 
 def _rate_findings(config: Config) -> Iterator[Finding]:
@@ -114,7 +85,5 @@ def _shared_rate_findings(config: Config) -> Iterator[Finding]:
     if shared and own.text_encoder_lr1 is not None and own.text_encoder_lr2 is not None:
         message = "text_encoder_lr has no effect: text_encoder_lr1 and text_encoder_lr2 say both encoders' rates"
         yield Finding("without effect", "text_encoder_lr", message)
-    elif len(shared) > _TEXT_ENCODERS:
-        unused = ", ".join(str(rate) for rate in shared[_TEXT_ENCODERS:])
-        message = f"text_encoder_lr has {len(shared)} values, but SDXL has two text encoders: {unused} has no effect"
-        yield Finding("without effect", "text_encoder_lr", message)
+    else:
+        yield from surplus_rates(config, 2, "SDXL has two")

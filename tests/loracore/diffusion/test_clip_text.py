@@ -15,6 +15,7 @@ from loracore.diffusion.clip_text import (
     encoder_layers,
     join_chunks,
     pooled_state,
+    text_mask,
 )
 from loracore.diffusion.folders import LocalFolder
 from loracore.diffusion.tokenizers import find_tokenizer
@@ -97,3 +98,25 @@ def test_states_are_those_before_the_last_layer_and_after_the_norm() -> None:
         direct = encoder(input_ids=ids[:, 0]).last_hidden_state
     torch.testing.assert_close(states.penultimate, seen[0])
     torch.testing.assert_close(states.final, direct)
+
+
+@pytest.mark.parametrize("padding", ["!", tiny_models.END])
+def test_text_mask_is_the_tokenizers_own(tmp_path: Path, padding: str) -> None:
+    tiny_models.write_tokenizer(tmp_path / "tokenizer", padding=padding)
+    own = ClipTokenizer.of(find_tokenizer(LocalFolder(tmp_path), "tokenizer", "owner/name", None))
+    captions = ["a cat!", "", "x" * 300]
+    whole = own.tokenizer(captions, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
+    ids = own.ids(captions, 1)
+    assert torch.equal(ids[:, 0], whole["input_ids"])
+    assert torch.equal(text_mask(ids, own.end_id)[:, 0], whole["attention_mask"])
+
+
+@torch.no_grad()
+def test_masked_padding_is_heard_by_nobody() -> None:
+    encoder = tiny_models.text_encoder(16, layers=2)
+    ids = torch.full((1, 1, 77), tiny_models.TOKENS - 1)
+    ids[0, 0, :3] = torch.tensor([tiny_models.TOKENS - 2, 7, tiny_models.TOKENS - 1])
+    mask = text_mask(ids, tiny_models.TOKENS - 1)
+    plain, masked = (encode_ids(encoder, ids, chosen).penultimate for chosen in (None, mask))
+    torch.testing.assert_close(masked[:, :3], plain[:, :3])  # every token hears those before it only
+    assert (masked - plain)[:, 3:].abs().max() > 1e-3

@@ -6,8 +6,9 @@ from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, conv
 from torch import Tensor, nn
 from transformers import CLIPTextModelWithProjection
 
-from loracore.diffusion.weight_names import FileTensor, Names, clip_names, open_clip_names, to_file, vae_names
+from loracore.diffusion.weight_names import clip_names, open_clip_names, vae_names
 from loracore.testing import tiny_models
+from loracore.weights.layout import FileTensor, Names, to_file
 
 
 @pytest.fixture

@@ -10,9 +10,19 @@ from loracore_sdxl import models
 from loracore_sdxl.options import SdxlOptions
 
 from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part, TrainingOptions
-from loracore.diffusion.options import ClipTextOptions, DdpmOptions
+from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 
-TABLES = (ModelOptions, DataOptions, NetworkOptions, TrainingOptions, SdxlOptions, DdpmOptions, ClipTextOptions)
+TABLES = (
+    VaeOptions,
+    ModelOptions,
+    DataOptions,
+    NetworkOptions,
+    TrainingOptions,
+    SdxlOptions,
+    DdpmOptions,
+    ClipTextOptions,
+    TokenizerOptions,
+)
 Parts = frozenset[Part]
 TEXT: Parts = frozenset({"text"})
 VAE: Parts = frozenset({"vae"})

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from loracore_sdxl.models import check
+from loracore_sdxl import encode_images
+from loracore_sdxl.models import check, file_names
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -58,6 +59,17 @@ def test_vae_can_stay_in_float32(folder: Path) -> None:
         "vae": torch.float32,
         "unet": torch.float16,
     }
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_vae_of_an_fp8_file_is_cast_and_encodes(checkpoint: Path, tmp_path: Path, *, whole: bool) -> None:
+    path = tmp_path / "fp8.safetensors"
+    shutil.copytree(checkpoint.with_suffix(""), path.with_suffix(""))
+    save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(checkpoint).items()}, path)
+    models = loaded(path, dtype=torch.bfloat16, no_half_vae=whole)
+    assert models.vae is not None
+    assert {tensor.dtype for tensor in models.vae.parameters()} == {torch.float32 if whole else torch.bfloat16}
+    assert encode_images(models, torch.zeros(1, 3, 16, 16)).mean.isfinite().all()
 
 
 @pytest.mark.parametrize("spelled", ["text_model.", ""])
@@ -301,3 +313,19 @@ def test_every_part_is_checked_before_any_weight_is_read(folder: Path, tmp_path:
     with pytest.raises(DataError) as caught:
         loaded(copy, ALL)
     assert [problem.message.split(":")[0] for problem in caught.value.problems] == ["VAE", "U-Net"]
+
+
+def test_names_in_files_give_back_the_checkpoint(folder: Path, checkpoint: Path) -> None:
+    stored, cpu = load_file(checkpoint), torch.device("cpu")
+    written: set[str] = set()
+    for part in file_names(ALL, config_of(folder)).values():
+        for key, tensor in part.read(list(part.original), cpu):
+            place = part.original[key]
+            assert torch.equal(place.from_file(stored[place.name]), tensor)
+            written.add(place.name)
+    assert written == set(stored)
+
+
+def test_single_text_encoder_is_loaded_by_its_name(folder: Path) -> None:
+    models = loaded(folder, frozenset({"te2"}))
+    assert (set(models.modules()), set(models.extras)) == ({"te2"}, {"te2"})

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
-from loracore_sdxl import pictures, text
+from loracore_sdxl import encode_images, pictures, text
 
 from loracore import Models
+from loracore.diffusion.drawing import Guidance
 from tests.plugins.sdxl.runs import config_of, loaded
 
 
@@ -27,7 +28,7 @@ def drawn(models: Models, captions: list[str], seed: int = 0, **options: object)
     with torch.no_grad():
         said, unsaid = text.encode(models, captions, config), text.encode(models, [""], config)
         rng = torch.Generator().manual_seed(seed)
-        found = pictures.generate(models, pictures.Guidance(said, unsaid), (64, 48), rng, config)
+        found = pictures.generate(models, Guidance(said, unsaid), (64, 48), rng, config)
     return [np.asarray(picture).astype(int) for picture in found]
 
 
@@ -83,7 +84,7 @@ def test_vae_may_have_another_precision_than_the_unet(folder: Path) -> None:
 def test_latents_are_scaled_for_the_unet(models: Models) -> None:
     images = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        latents = pictures.encode(models, images)
+        latents = encode_images(models, images)
         spread = models.vae.encode(images).latent_dist  # type: ignore[union-attr, operator]  # diffusers is untyped
     assert latents.mean.shape == (2, 4, 6, 8)
     torch.testing.assert_close(latents.mean, spread.mean * 0.13025)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from loracore import DataError
 from loracore.diffusion.folders import LocalFolder
-from loracore.diffusion.headers import read_header
+from loracore.weights.headers import read_header
 from tests.plugins.sdxl import tiny
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"

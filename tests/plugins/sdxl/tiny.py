@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from loracore_sdxl.folder import FOLDERS
 from loracore_sdxl.names import unet_names
 from loracore_sdxl.recognition import TE1, TE2, UNET, VAE
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from loracore.diffusion.weight_names import Names, clip_name, open_clip_names, to_file, vae_names
+from loracore.diffusion.weight_names import clip_name, open_clip_names, vae_names
 from loracore.testing import tiny_models
+from loracore.weights.layout import Names, to_file
 
 WIDTHS = (16, 24)  # of the text encoders; different, so that nothing can mix them up
+FOLDERS = {"te1": "text_encoder", "te2": "text_encoder_2", "vae": "vae", "unet": "unet"}
 SIZE_WIDTH = 8  # features of each of the six size numbers
 CHANNELS = (8, 16, 32)
 
