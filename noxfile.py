@@ -10,7 +10,7 @@ import nox
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 
-PACKAGES = (".", "plugins/sdxl", "plugins/networks")
+PACKAGES = (".", "plugins/sdxl", "plugins/sd3", "plugins/networks")
 #: Without these, a test may reach for the network, or fight with its neighbours for the machine's cores.
 QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -24,9 +24,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Train a LoRA on an embedded tiny model, and show pictures before and after."""
+    """Train a LoRA on an embedded tiny model, and show pictures before and after; `-- --arch sd3` takes SD3's."""
     install(session)
-    session.run("loracore", "demo", *session.posargs, env=QUIET)
+    session.run("loracore", "demo", *(session.posargs or ["--arch", "sdxl"]), env=QUIET)
 
 
 @nox.session
@@ -41,7 +41,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types with mypy --strict."""
     install(session, "mypy", "pytest", "hypothesis", "nox", "types-jsonschema", "types-tqdm")
-    session.run("mypy", "loracore", "plugins", "tests", "noxfile.py")
+    session.run("mypy", "loracore", "plugins", "make_demo", "tests", "noxfile.py")
 
 
 @nox.session

@@ -1,0 +1,37 @@
+"""What this architecture writes into a LoRA file's header, so that the field's tools know what the file is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from diffusers import SD3Transformer2DModel
+
+from loracore import Config, Models
+from loracore.diffusion.options import FlowOptions
+from loracore.weights.options import MergeOptions
+from loracore_sd3.options import Sd3Options
+
+_ORIGINAL = "https://github.com/Stability-AI/sd3-ref"  # of checkpoints; the field's LoRA files say "diffusers"
+#: Not written: where files are and where T5 runs, and what never has an effect.
+_LEFT_OUT = ("clip_l", "clip_g", "t5xxl", "vae", "t5xxl_device", "save_clip", "save_t5xxl", "v_parameterization")
+
+
+def of(models: Models, config: Config) -> Mapping[str, str]:
+    """Return the ``ss_*`` and ``modelspec.*`` entries that the architecture answers for."""
+    assert isinstance(models.denoiser, SD3Transformer2DModel)  # steps of every run need it
+    name = kind(models.denoiser)
+    options = asdict(config[Sd3Options]) | asdict(config[FlowOptions])
+    return {
+        **{f"ss_{option}": str(value) for option, value in options.items() if option not in _LEFT_OUT},
+        "ss_base_model_version": name,
+        "modelspec.architecture": f"stable-diffusion-3-{name}/lora",
+        "modelspec.implementation": _ORIGINAL if MergeOptions in config else "diffusers",
+        "modelspec.prediction_type": "epsilon",  # the field's word: the specification has none for flow matching
+    }
+
+
+def kind(transformer: SD3Transformer2DModel) -> str:
+    """Return the field's name for a transformer's kind: "medium", "5-medium" or "5-large"."""
+    newer = "5-medium" if transformer.config.dual_attention_layers else "5-large"
+    return "medium" if transformer.config.qk_norm is None else newer

@@ -1,0 +1,96 @@
+"""Base model files → loaded parts: one checkpoint, files of single parts, a diffusers folder, or a hub id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+import torch
+
+from loracore import Config, ConfigError, ModelOptions, Models, NetworkOptions, Part, PartNames
+from loracore.diffusion.base_parts import base_parts, separate_parts, tell_replaced
+from loracore.diffusion.findings import tell_absent
+from loracore.diffusion.loading import Precision, check_device, check_parts, fill_part
+from loracore.diffusion.options import VaeOptions
+from loracore.diffusion.part_kinds import models_of
+from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
+from loracore.diffusion.picture_sizes import check_sizes
+from loracore.diffusion.positions import check_resolutions
+from loracore.diffusion.t5_encoder import t5_precision
+from loracore.diffusion.text_tokenizers import tokenizers_for
+from loracore_sd3 import recognition
+from loracore_sd3.options import Sd3NetworkOptions, Sd3Options
+from loracore_sd3.parts import kinds
+
+#: Pictures come in multiples of it: the transformer's patches are two latents wide, and a latent is 8 pixels.
+_STEP = 16
+_OF_T5 = ("train_t5xxl", *(field.name for field in fields(Sd3Options) if "t5" in field.name))
+
+
+def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
+    """Return the named parts, frozen, in evaluation mode, in ``dtype`` (T5 as its options say; fp8 stays).
+
+    Everything that file headers can tell is checked before the first weight is read. With ``device`` "meta" nothing
+    else happens; then a folder of config.json files is enough, and no model at all means the standard sizes of the
+    kind that ``network_weights`` fits, or SD3 medium's. Raises LoracoreError for missing, damaged or foreign files.
+    """
+    on_meta, own = device.type == "meta", config[Sd3Options]
+    empty = _empty_parts(parts, config, dtype, any_size=on_meta)
+    check_parts(empty.values(), weights_needed=not on_meta)
+    extras = {} if on_meta else tokenizers_for(empty, config)
+    vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
+    places = dict.fromkeys(empty, (device, Precision(dtype))) | {"vae": (device, Precision(vae, matrices=vae))}
+    t5_device = device if on_meta or own.t5xxl_device is None else torch.device(own.t5xxl_device)
+    places["te3"] = (t5_device, t5_precision(own.t5xxl_dtype, dtype))
+    modules = {name: fill_part(part, *places[name]) for name, part in empty.items()}
+    models = models_of(modules, lambda transformer: transformer.transformer_blocks, extras)
+    return replace(models, placed=frozenset({"te3"} if own.t5xxl_device else ()))
+
+
+def check(parts: frozenset[Part], config: Config) -> None:
+    """Raise LoracoreError for picture sizes, parts, tokenizers or a device that cannot be used; reads no weights."""
+    check_sizes(config.datasets, _STEP)
+    empty = _empty_parts(parts, config, torch.float32)
+    check_parts(empty.values(), weights_needed=True)
+    tokenizers_for(empty, config)
+    check_device("t5xxl_device", config[Sd3Options].t5xxl_device if "te3" in empty else None, config)
+    if "unet" in empty and not config[Sd3Options].enable_scaled_pos_embed:
+        check_resolutions(config.datasets, empty["unet"].module.get_submodule("pos_embed"), _STEP)
+    tell_replaced(wanted(kinds(), parts), config, _files(config))
+    if "text" in parts and "te3" not in empty:
+        tell_absent(config, "T5-XXL", "t5xxl", _OF_T5, trained=config[Sd3NetworkOptions].train_t5xxl)
+
+
+def file_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames]:
+    """Return what files call the parts' tensors; text encoders with save_clip and save_t5xxl, a VAE if there is one."""
+    own = config[Sd3Options]
+    left_out = {"te1": not own.save_clip, "te2": not own.save_clip, "te3": not own.save_t5xxl}
+    chosen = [kind for kind in wanted(kinds(), parts) if not left_out.get(kind.name)]
+    empty = _empty_parts(frozenset(kind.name for kind in chosen), config, torch.float32, any_size=True)
+    if any(kind.name == "te3" for kind in chosen) and "te3" not in empty:
+        raise ConfigError("the model has no T5-XXL", where=config.place("save_t5xxl"), fix="give --t5xxl FILE")
+    check_parts(empty.values(), weights_needed=False)
+    return {kind.name: names_in_files(kind, empty[kind.name]) for kind in chosen if kind.name in empty}
+
+
+def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, any_size: bool = False) -> EmptyParts:
+    """Return the parts without weights; a file of its own comes before the base model."""
+    every = kinds(config[NetworkOptions].network_weights)
+    chosen = wanted(every, parts)
+    found = separate_parts(chosen, every, config, _files(config))
+    # Pictures are encoded with the VAE, but a checkpoint may be rewritten without one.
+    rest = [replace(kind, optional=kind.optional or any_size) if kind.name == "vae" else kind for kind in chosen]
+    rest = [kind for kind in rest if kind.name not in found]
+    if any_size and config[ModelOptions].pretrained_model_name_or_path is None:
+        others = standard_parts(rest)
+    else:
+        others = base_parts(rest, config, recognition, half_first=dtype == torch.float16)
+    both: EmptyParts = {kind.name: part for kind in chosen if (part := found.get(kind.name) or others.get(kind.name))}
+    if "vae" in both:
+        recognition.check_channels(both["vae"].config["latent_channels"], both["vae"].folder)
+    return both
+
+
+def _files(config: Config) -> Mapping[str, str | None]:
+    own = config[Sd3Options]
+    return {"clip_l": own.clip_l, "clip_g": own.clip_g, "t5xxl": own.t5xxl, "vae": own.vae}
