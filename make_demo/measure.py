@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from loracore.testing.judging import read_scene
 from loracore.testing.scenes import COLOURS, PLACES, SHAPES, SIZES, Scene, Thing, caption
+from make_demo.architecture import Architecture
 from make_demo.pictures import SIDE
 
 CAPTIONS = 40
@@ -25,9 +25,9 @@ def plain_scenes(count: int, seed: int) -> list[Scene]:
     return [Scene((Thing(colour, *kind),), ground) for (colour, ground), kind in zip(pairs, kinds, strict=True)]
 
 
-def sample(folder: Path, prompts: Sequence[str], seed: int) -> list[Image.Image]:
+def sample(architecture: Architecture, folder: Path, prompts: Sequence[str], seed: int) -> list[Image.Image]:
     """Draw one picture for each prompt with the folder's own pipeline."""
-    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32, add_watermarker=False)
+    pipeline = architecture.pipeline(folder)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed + row) for row in range(len(prompts))]
     size = {"height": SIDE, "width": SIDE, "num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
@@ -56,9 +56,9 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int = 10) -> Image.I
     return sheet
 
 
-def measure(folder: Path, sheet: Path, seed: int) -> dict[str, float]:
+def measure(architecture: Architecture, folder: Path, sheet: Path, seed: int) -> dict[str, float]:
     """Draw forty ordinary captions, save them as one picture, and give the accuracies."""
     scenes = plain_scenes(CAPTIONS, seed)
-    pictures = sample(folder, [caption(scene) for scene in scenes], seed)
+    pictures = sample(architecture, folder, [caption(scene) for scene in scenes], seed)
     contact_sheet(pictures).save(sheet)
     return accuracy(scenes, pictures)
