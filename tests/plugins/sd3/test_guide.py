@@ -75,7 +75,9 @@ def test_the_command_works_as_a_process(cli: RunCli, dataset: Path, tmp_path: Pa
     assert saved == {"tiny.safetensors", "my_sd3_lora-000001.safetensors", "my_sd3_lora.safetensors"}
 
 
-def test_the_files_options_do_in_a_file_what_they_do_as_flags(dataset: Path, tmp_path: Path) -> None:
+def test_options_do_in_a_file_what_they_do_as_flags(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tiny.write_checkpoint(tmp_path / "tiny.safetensors", style="5-medium")
     config = tmp_path / "run.toml"
     args = ["context_attn_dim=2", "x_mlp_dim=0", "emb_dims=[2,3,4,5,6,7]", "train_block_indices=0-1", "verbose=True"]
@@ -99,3 +101,5 @@ def test_the_files_options_do_in_a_file_what_they_do_as_flags(dataset: Path, tmp
     assert ranks["lora_unet_joint_blocks_0_context_block_attn_qkv"] == 2
     assert ranks["lora_unet_x_embedder_proj"] == 4
     assert not any("blocks_2_" in key or "x_block_mlp" in key for key in ranks)
+    said = capsys.readouterr()
+    assert "lora_unet_x_embedder_proj: rank 4" in said.out + said.err  # verbose

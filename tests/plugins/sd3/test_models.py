@@ -1,32 +1,21 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from loracore_sd3 import encode_images
 from loracore_sd3.models import check, file_names
 from safetensors.torch import load_file, save_file
 
-from loracore import ConfigError, DataError, Models
-from loracore.config.dataset_spec import DatasetSpec
+from loracore import ConfigError, DataError
 from tests.plugins.sd3 import tiny
-from tests.plugins.sd3.runs import ALL, DENOISER, TEXT, VAE, Parts, config_of, loaded
+from tests.plugins.sd3.runs import ALL, DENOISER, TEXT, VAE, config_of, loaded
 
 CPU = torch.device("cpu")
 FP8 = torch.float8_e4m3fn
 Separate = dict[str, Any]
-
-
-def assert_equal(models: Models, seed: int = 0, style: str = "medium") -> None:
-    """Every tensor is the one that the tiny model was made with, and none is on the meta device."""
-    parts = tiny.tiny_parts(seed, style)
-    for name, module in models.modules().items():
-        torch.testing.assert_close(dict(module.state_dict()), dict(parts[name].state_dict()), rtol=0, atol=0)
-        assert {tensor.device.type for tensor in (*module.parameters(), *module.buffers())} == {"cpu"}
 
 
 @pytest.mark.parametrize("style", tiny.STYLES)
@@ -37,21 +26,21 @@ def test_folder_and_checkpoint_give_every_tensor_of_each_kind(tmp_path: Path, st
     ):
         models = loaded(model)
         assert set(models.modules()) == {"te1", "te2", "te3", "vae", "unet"}
-        assert_equal(models, style=style)
+        tiny.assert_equal(models, style=style)
 
 
 def test_bare_transformer_and_separate_files_give_every_tensor(bare: Path, separate: Separate) -> None:
-    assert_equal(loaded(bare, **separate))
+    tiny.assert_equal(loaded(bare, **separate))
 
 
 def test_separate_files_may_have_the_prefixes_of_a_checkpoint(bare: Path, tmp_path: Path) -> None:
     files = tiny.write_separate(tmp_path / "files", prefixed=True)
     given: Separate = {option: str(path) for option, path in files.items()}
-    assert_equal(loaded(bare, **given))
+    tiny.assert_equal(loaded(bare, **given))
 
 
 def test_vae_of_a_folder_is_a_separate_file_too(bare: Path, folder: Path) -> None:
-    assert_equal(loaded(bare, VAE, vae=str(folder / "vae" / "diffusion_pytorch_model.safetensors")))
+    tiny.assert_equal(loaded(bare, VAE, vae=str(folder / "vae" / "diffusion_pytorch_model.safetensors")))
 
 
 @pytest.mark.parametrize("option", ["clip_l", "clip_g", "t5xxl", "vae"])
@@ -161,7 +150,7 @@ def test_t5s_embedding_is_one_tensor_whatever_the_file_calls_it(
     shutil.copytree(Path(separate["t5xxl"]).with_suffix(""), path.with_suffix(""))
     shutil.copytree(bare.with_suffix("") / "tokenizer_3", tmp_path / "cache" / "google_t5-v1_1-xxl")
     models = loaded(bare, frozenset({"te3"}), t5xxl=str(path))
-    assert_equal(models)
+    tiny.assert_equal(models)
     encoder = models.text["te3"]
     assert encoder.get_parameter("encoder.embed_tokens.weight") is encoder.get_parameter("shared.weight")
 
@@ -228,73 +217,6 @@ def test_vae_of_another_architecture_is_told_by_its_channels(bare: Path, tmp_pat
         loaded(bare, VAE, vae=str(path))
 
 
-# ---- precision -------------------------------------------------------------------------------------------------------
-
-
-def fp8_file(source: Path, target: Path) -> Path:
-    """Return a copy with every tensor in fp8, as files in the wild are."""
-    save_file({name: tensor.to(FP8) for name, tensor in load_file(source).items()}, target)
-    shutil.copytree(source.with_suffix(""), target.with_suffix(""))
-    return target
-
-
-def test_fp8_files_stay_as_they_are_but_for_what_fp8_cannot_hold(checkpoint: Path, tmp_path: Path) -> None:
-    models = loaded(fp8_file(checkpoint, tmp_path / "fp8.safetensors"), dtype=torch.bfloat16)
-    for part, module in models.modules().items():
-        for name, layer in module.named_modules():
-            for kind, parameter in layer.named_parameters(recurse=False):
-                matrix = isinstance(layer, torch.nn.Linear) and kind == "weight" and part != "vae"
-                assert parameter.dtype == (FP8 if matrix else torch.bfloat16), f"{name}.{kind}"
-
-
-def test_vae_of_an_fp8_file_encodes(bare: Path, separate: Separate, tmp_path: Path) -> None:
-    vae = fp8_file(Path(separate["vae"]), tmp_path / "vae.safetensors")
-    models = loaded(bare, VAE, dtype=torch.bfloat16, vae=str(vae))
-    assert encode_images(models, torch.zeros(1, 3, 16, 16)).mean.isfinite().all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float8_e5m2, torch.float8_e4m3fnuz])
-def test_other_kinds_of_fp8_are_refused_with_the_reason(checkpoint: Path, tmp_path: Path, dtype: torch.dtype) -> None:
-    path = tmp_path / "file.safetensors"
-    save_file({name: tensor.to(dtype) for name, tensor in load_file(checkpoint).items()}, path)
-    shutil.copytree(checkpoint.with_suffix(""), path.with_suffix(""))
-    with pytest.raises(DataError, match=f"{str(dtype).removeprefix('torch.')}, .*float8_e4m3fn"):
-        loaded(path, DENOISER)
-
-
-def test_fp8_with_scales_is_refused(bare: Path, separate: Separate, tmp_path: Path) -> None:
-    path = tmp_path / "t5xxl.safetensors"
-    save_file(load_file(separate["t5xxl"]) | {"scaled_fp8": torch.zeros(2).to(FP8)}, path)
-    shutil.copytree(Path(separate["t5xxl"]).with_suffix(""), path.with_suffix(""))
-    with pytest.raises(DataError, match="scales of their own"):
-        loaded(bare, TEXT, **{**separate, "t5xxl": str(path)})
-
-
-@pytest.mark.parametrize(
-    ("chosen", "matrices", "wide", "norms"),
-    [
-        (None, torch.bfloat16, torch.bfloat16, torch.bfloat16),
-        ("fp32", torch.float32, torch.float32, torch.float32),
-        ("fp16", torch.float16, torch.float32, torch.float16),
-        ("fp8_e4m3fn", FP8, FP8, torch.bfloat16),
-    ],
-)
-def test_t5_has_a_precision_of_its_own(
-    folder: Path, chosen: str | None, matrices: torch.dtype, wide: torch.dtype, norms: torch.dtype
-) -> None:
-    models = loaded(folder, TEXT, dtype=torch.bfloat16, t5xxl_dtype=chosen)
-    block = "encoder.block.0.layer"
-    names = (f"{block}.0.SelfAttention.q.weight", f"{block}.1.DenseReluDense.wo.weight", f"{block}.0.layer_norm.weight")
-    assert [models.text["te3"].get_parameter(name).dtype for name in names] == [matrices, wide, norms]
-    assert {parameter.dtype for parameter in models.text["te1"].parameters()} == {torch.bfloat16}
-
-
-def test_t5_has_a_device_of_its_own(folder: Path) -> None:
-    models = loaded(folder, TEXT, t5xxl_device="meta")
-    devices = {name: next(encoder.parameters()).device.type for name, encoder in models.text.items()}
-    assert devices == {"te1": "cpu", "te2": "cpu", "te3": "meta"}
-
-
 # ---- without weights, and names for writing --------------------------------------------------------------------------
 
 
@@ -355,7 +277,7 @@ def test_names_in_files_give_back_the_checkpoint(folder: Path, checkpoint: Path)
 
 
 def test_names_in_files_are_read_in_the_files_own_dtype(checkpoint: Path, tmp_path: Path) -> None:
-    part = file_names(DENOISER, config_of(fp8_file(checkpoint, tmp_path / "fp8.safetensors")))["unet"]
+    part = file_names(DENOISER, config_of(tiny.fp8_file(checkpoint, tmp_path / "fp8.safetensors")))["unet"]
     assert {tensor.dtype for _, tensor in part.read(["proj_out.weight", "proj_out.bias"], CPU)} == {FP8}
 
 
@@ -365,74 +287,3 @@ def test_names_without_a_model_cannot_be_read() -> None:
     assert part.original["pos_embed.pos_embed"].name == "model.diffusion_model.pos_embed"
     with pytest.raises(DataError, match="no base model"):
         part.read(["proj_out.weight"], CPU)
-
-
-# ---- checks ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("steps", "allowed"), [(16, True), (64, True), (8, False), (40, False)])
-def test_pictures_come_in_multiples_of_16(folder: Path, steps: int, allowed: bool) -> None:
-    dataset = DatasetSpec((256, 256), 1, True, 128, 256, steps, bucket_no_upscale=False, subsets=())
-    config = config_of(folder).with_datasets([dataset])
-    if allowed:
-        check(DENOISER, config)
-        return
-    with pytest.raises(DataError, match="multiples of 16"):
-        check(DENOISER, config)
-
-
-def test_resolution_beyond_the_files_positions_is_told_early(checkpoint: Path) -> None:
-    dataset = DatasetSpec((256, 272), 1, False, 128, 256, 64, bucket_no_upscale=False, subsets=())
-    with pytest.raises(DataError, match=r"data set 1: the resolution 256x272 is .* positions reach 256 pixels"):
-        check(DENOISER, config_of(checkpoint).with_datasets([dataset]))
-    check(DENOISER, config_of(checkpoint, enable_scaled_pos_embed=True).with_datasets([dataset]))
-
-
-def test_t5s_device_that_is_not_there_is_told_early(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--t5xxl_device: .* is cuda:99, .*give cpu"):
-        check(TEXT, config_of(folder, t5xxl_device="cuda:99"))
-    check(DENOISER, config_of(folder, t5xxl_device="cuda:99"))
-
-
-def test_check_reads_no_weights(checkpoint: Path, tmp_path: Path) -> None:
-    hollow = Path(shutil.copy(checkpoint, tmp_path / "hollow.safetensors"))
-    shutil.copytree(checkpoint.with_suffix(""), hollow.with_suffix(""))
-    size = int.from_bytes(hollow.read_bytes()[:8], "little") + 8
-    with hollow.open("r+b") as file:  # everything behind the header is a hole
-        length = hollow.stat().st_size
-        file.truncate(size)
-        file.truncate(length)
-    check(ALL, config_of(hollow))
-
-
-def test_tokenizer_that_is_missing_is_told_early(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    copy = tiny.copy_without(folder, tmp_path / "copy", "tokenizer_3")
-    with pytest.raises(DataError, match="google/t5-v1_1-xxl"):
-        check(TEXT, config_of(copy))
-
-
-def test_hub_model_is_read_from_the_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = tmp_path / "hub" / "models--owner--tiny"
-    shutil.copytree(folder, hub / "snapshots" / "abc")
-    (hub / "refs").mkdir()
-    (hub / "refs" / "main").write_text("abc", encoding="utf-8")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert_equal(loaded("owner/tiny"))
-
-
-def test_configuration_without_weights_is_told(folder: Path, tmp_path: Path) -> None:
-    hollow = tiny.copy_without(folder, tmp_path / "hollow", "diffusion_pytorch_model.safetensors")
-    parts: Parts = DENOISER | VAE
-    with pytest.raises(DataError) as caught:
-        loaded(hollow, parts)
-    assert [problem.message.split(":")[0] for problem in caught.value.problems] == ["VAE", "transformer"]
-
-
-def test_index_that_says_there_is_no_t5_counts_like_a_missing_folder(folder: Path, tmp_path: Path) -> None:
-    copy = tiny.copy_without(folder, tmp_path / "copy", "text_encoder_3")
-    index = json.loads((copy / "model_index.json").read_text(encoding="utf-8")) | {"text_encoder_3": [None, None]}
-    (copy / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert set(loaded(copy, TEXT).text) == {"te1", "te2"}

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from diffusers import SD3Transformer2DModel
 from loracore_sd3.parts import kinds
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from loracore import Models
 from loracore.testing import tiny_models
 from loracore.weights.layout import to_file
 
@@ -117,6 +118,21 @@ def original_tensors(parts: Mapping[str, nn.Module], *, prefixed: bool = True) -
             prefix = kind.prefix if prefixed else ""
             found |= {prefix + name: tensor.clone() for name, tensor in to_file(state, names).items()}
     return found
+
+
+def assert_equal(models: Models, seed: int = 0, style: str = "medium") -> None:
+    """Every tensor is the one that the tiny model was made with, and none is on the meta device."""
+    parts = tiny_parts(seed, style)
+    for name, module in models.modules().items():
+        torch.testing.assert_close(dict(module.state_dict()), dict(parts[name].state_dict()), rtol=0, atol=0)
+        assert {tensor.device.type for tensor in (*module.parameters(), *module.buffers())} == {"cpu"}
+
+
+def fp8_file(source: Path, target: Path) -> Path:
+    """Return a copy with every tensor in fp8, as files in the wild are."""
+    save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(source).items()}, target)
+    shutil.copytree(source.with_suffix(""), target.with_suffix(""))
+    return target
 
 
 def copy_without(source: Path, target: Path, *parts: str) -> Path:
