@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions, SampleRng
+from loracore.networks.spellings import ALPHA, DOWN, UP
 from loracore.noise.rng import hashed_uniform
 from loracore.weights.factors import block_diagonal, diagonal_blocks, row_slices
 from loracore.weights.layout import swap_halves
 from loracore_networks.lora.options import LoraOptions
 
-DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
 DEFAULT_RANK = 4  # the field's default of network_dim
 
 
