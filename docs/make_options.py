@@ -16,8 +16,8 @@ from loracore.weights.options import ConvertOptions, MergeOptions
 
 TARGET = Path(__file__).with_name("options.md")
 
-#: Keys that only say how a feature works that this version lacks.
-WITHOUT_EFFECT = ("caption_separator", "keep_tokens", "token_warmup_min", "validation_seed")
+#: Keys that change nothing: what they ask for is always so.
+WITHOUT_EFFECT = ("cache_info",)
 #: The architectures and networks of this repository.
 ARCHITECTURES = ("sdxl", "sd3")
 NETWORKS = ("lora",)
@@ -94,7 +94,7 @@ def _range(option: Option) -> str:
 
 
 def _default(option: Option) -> str:
-    if option.default is None or option.default == ():
+    if option.default in {None, (), ""}:
         return "unset"
     if isinstance(option.default, bool):
         return "on" if option.default else "off"
@@ -106,13 +106,7 @@ def _dataset_keys() -> Iterator[str]:
     yield "|---|---|---|"
     for name, key in KEYS.items():
         homes = ", ".join(f"`{TABLES[level]}`" for level in reversed(key.levels))
-        yield f"| `{name}` | {homes} | {_state(name, off=key.off is not None)} |"
-
-
-def _state(name: str, *, off: bool) -> str:
-    if name in WITHOUT_EFFECT:
-        return "taken, without effect"
-    return "not yet: only its off value is taken" if off else "yes"
+        yield f"| `{name}` | {homes} | {'taken, without effect' if name in WITHOUT_EFFECT else 'yes'} |"
 
 
 def main(arguments: list[str]) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loracore.types import (
         Batch,
         DemoKit,
+        FieldFiles,
         Latents,
         LoraTarget,
         Models,
@@ -81,6 +82,26 @@ def load_models(  # type: ignore[empty-body]
     Called once for each phase of a run; ``parts`` may name single text encoders as ``Models.text`` does. With "meta"
     for ``device`` only configurations or file headers may be read, no weights. Answered by the architecture. Raises
     LoracoreError for missing files and files of another architecture.
+    """
+
+
+@hookspec(firstresult=True)
+def cache_identity(part: Part, config: Config) -> str:  # type: ignore[empty-body]
+    """Return what tells this run's part ("text", one text encoder by its name, or "vae") from those of other runs.
+
+    Called before the part is loaded, when encoded captions or pictures are kept on disk: only what two runs call alike
+    is shared, beside equal architecture, precision and options with ``affects``. Headers and times of change may be
+    read, no weights. The core's default is what is known of the base model's files, and every option of the
+    architecture.
+    """
+
+
+@hookspec(firstresult=True)
+def field_files(config: Config) -> FieldFiles | None:
+    """Return how the field's ``.npz`` files beside the pictures are laid out, or None when there are none for it.
+
+    Called before anything is encoded, when latents or captions are kept on disk: what such files hold need not be
+    encoded, and ``cache_format = "npz"`` writes them. Answered by the architecture; the core's default is None.
     """
 
 

@@ -27,9 +27,9 @@ class Framing:
 
     original: tuple[int, int]
     resized: tuple[int, int]
-    crop: tuple[int, int]  # left, top of the cut inside `resized`
+    crop: tuple[int, int]  # left, top of the cut inside `resized`, before any flip
     size: tuple[int, int]  # the bucket: what is trained
-    flipped: bool = False
+    flipped: bool = False  # mirrored left to right, after the cut
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,12 +70,15 @@ class Examples:
     ids: tuple[str, ...]  # one name a sample, stable between runs (the picture's path)
     epoch: int  # 0-based
     positions: tuple[int, ...]  # place of each sample in the epoch's global order; randomness is drawn from it
-    captions: tuple[str, ...]
+    captions: tuple[str, ...]  # as the text encoders read them in this visit
     framings: tuple[Framing, ...]
     loss_weights: tuple[float, ...]
     images: Tensor | None = None  # B,3,H,W in [-1, 1]; None when latents come from the cache
     latents: Latents | None = None  # from the cache
     conditioning: TextConditioning | None = None  # from the cache: of the text encoders that do not train
+    masks: Tensor | None = None  # B,1,H,W or B,1,h,w in [0, 1]: what counts in the loss; None: everything
+    network_multiplier: float = 1.0  # of the adapters; the same for the whole micro-batch
+    attributes: tuple[Mapping[str, Any], ...] = ()  # the subsets' custom_attributes, one for each sample
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,6 +91,8 @@ class Batch:
     latents: Tensor  # B,C,h,w, scaled, float32
     conditioning: TextConditioning
     loss_weights: Tensor  # B
+    masks: Tensor | None = None  # B,1,h,w in [0, 1]: what counts in the loss; None: everything
+    attributes: tuple[Mapping[str, Any], ...] = ()  # the subsets' custom_attributes, one for each sample
 
     def to(self, device: torch.device | str) -> Batch:
         return replace(
@@ -95,6 +100,7 @@ class Batch:
             latents=self.latents.to(device),
             conditioning=self.conditioning.to(device),
             loss_weights=self.loss_weights.to(device),
+            masks=None if self.masks is None else self.masks.to(device),
         )
 
 
@@ -189,3 +195,41 @@ class DemoKit:
     columns: int  # of the contact sheet: how many samples of each kind are shown
     #: {"concept": pictures, "ordinary": pictures} → what they are worth, by name
     measure: Callable[[Mapping[str, Sequence[Image]]], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class LatentsFile:
+    """How the field lays out its ``.npz`` files of encoded pictures.
+
+    Such a file is named ``<stem>_<width>x<height>`` for its picture, with ``suffix`` behind it. What it holds is one
+    draw of the VAE, unscaled: a latent is (stored - shift) * scale, and 8 pixels wide.
+    """
+
+    suffix: str
+    channels: int
+    scale: float
+    shift: float = 0.0
+    sized_keys: bool = False  # arrays are named for the latents' height and width too: one file, several resolutions
+    legacy: bool = False  # ``<stem>.npz`` is another name of such a file, and comes first
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """How the field lays out its ``.npz`` files of encoded captions, each named ``<stem>`` and ``suffix``."""
+
+    suffix: str
+    #: Array → how many of its columns belong to which tensors of our conditioning, side by side. A tensor that several
+    #: arrays have columns of is these, side by side in the order of the arrays.
+    columns: Mapping[str, Mapping[str, int]]
+    lengths: Mapping[str, int]  # tokens by array; an array without has no axis of tokens
+    encoders: tuple[Part, ...]  # who said what it holds; where others, or not all of them, are cached, it is of no use
+    flags: Mapping[str, bool] = field(default_factory=dict)  # what scalar arrays must say
+    writable: bool = True  # False: such a file holds more than our conditioning does
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFiles:
+    """The field's ``.npz`` files that stand beside pictures, of one architecture."""
+
+    latents: LatentsFile
+    text: TextFile

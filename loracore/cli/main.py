@@ -19,6 +19,8 @@ _INTERRUPTED = 130
 COMMANDS = MappingProxyType(
     {
         "train": "Train a network and save it.",
+        "check": "Look at options and pictures without loading a model.",
+        "cache": "Encode pictures and captions for later runs, and stop.",
         "targets": "Show every module that a run would train.",
         "merge": "Write base model and trained networks as one checkpoint.",
         "convert": "Give a LoRA file the names of another format.",

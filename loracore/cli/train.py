@@ -17,7 +17,7 @@ from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
 
 
-def _data_problems(config: Config, document: TomlFile | None) -> Sequence[Problem]:
+def data_problems(config: Config, document: TomlFile | None) -> Sequence[Problem]:
     """Return what is wrong with the data sets, as far as their options are known."""
     try:
         if DataOptions in config:
@@ -27,12 +27,12 @@ def _data_problems(config: Config, document: TomlFile | None) -> Sequence[Proble
     return ()
 
 
-def _with_data(words: Sequence[str], needs: Collection[str]) -> Request:
+def read_with_data(words: Sequence[str], needs: Collection[str]) -> Request:
     """Read the request; when it is wrong, with the mistakes of the data sets."""
-    return read_request(words, needs, also=_data_problems)
+    return read_request(words, needs, also=data_problems)
 
 
-@run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"), read=_with_data)
+@run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"), read=read_with_data)
 def train(request: Request) -> None:
     """Train a network and save it; the path of the final file is printed."""
     datasets = read_datasets(request.config, request.document)

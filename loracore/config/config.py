@@ -13,6 +13,7 @@ from loracore.errors import Problem
 
 if TYPE_CHECKING:
     from loracore.config.dataset_spec import DatasetSpec
+    from loracore.config.options import CacheKind
 
 Table = TypeVar("Table")
 
@@ -63,6 +64,11 @@ class Config:
         """Return a config that knows the run's data sets too."""
         return Config(self._tables.values(), self._places, datasets)
 
+    def with_table(self, table: Any) -> Config:
+        """Return a config with another table in the place of that of its kind."""
+        tables = [table if kind is type(table) else found for kind, found in self._tables.items()]
+        return Config(tables, self._places, self._datasets)
+
     @property
     def datasets(self) -> tuple[DatasetSpec, ...]:
         """The run's data sets; empty before they are read."""
@@ -70,13 +76,21 @@ class Config:
 
     def network_args(self) -> dict[str, Any]:
         """Return the options given that could also stand in ``network_args``, by whichever door they came."""
-        found = {}
-        for kind, table in self._tables.items():
-            for name, hint in get_type_hints(kind, include_extras=True).items():
-                extras = [one.json_schema_extra for one in hint.__metadata__ if isinstance(one, FieldInfo)]
-                if self.given(name) and any(isinstance(one, dict) and one.get("network_arg") for one in extras):
-                    found[name] = getattr(table, name)
-        return found
+        return {
+            name: getattr(table, name)
+            for kind, table in self._tables.items()
+            for name, extra in _extras(kind)
+            if self.given(name) and extra.get("network_arg")
+        }
+
+    def affecting(self, cache: CacheKind) -> dict[str, Any]:
+        """Return the options that say of themselves that entries of this cache depend on them."""
+        return {
+            name: getattr(table, name)
+            for kind, table in self._tables.items()
+            for name, extra in _extras(kind)
+            if cache in extra.get("affects", ())
+        }
 
     def given(self, option: str) -> bool:
         """Tell whether the user gave this option, in a file or as a flag."""
@@ -85,3 +99,10 @@ class Config:
     def place(self, option: str) -> str:
         """Return ``file:line`` or ``--flag`` of an option, or its flag when it was left at its default."""
         return self._places.get(option, f"--{option}")
+
+
+def _extras(table: type) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give every option of a table with what ``option`` noted beside its help and range."""
+    for name, hint in get_type_hints(table, include_extras=True).items():
+        infos = [part for part in hint.__metadata__ if isinstance(part, FieldInfo)]
+        yield from ((name, info.json_schema_extra) for info in infos if isinstance(info.json_schema_extra, dict))

@@ -1,15 +1,15 @@
-"""Where a run's data-set tables come from: a file of their own, the run's file, or a folder of pictures."""
+"""Where a run's data-set tables come from: a file of their own, the run's file, a list, or folders of pictures."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loracore.config.config import Config
+from loracore.config.dataset_folders import FolderSubsets, folder_subsets
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.errors import ConfigError, Problem, did_you_mean
@@ -32,12 +32,12 @@ class Source:
 
 
 def find_source(config: Config, document: TomlFile | None) -> Source:
-    """Return ``dataset_config``, else the [[datasets]] of the run's own file, else what ``train_data_dir`` means.
+    """Return ``dataset_config``, else the [[datasets]] of the run's own file, else ``in_json``, else folders' tables.
 
     Raises ConfigError when there is none of them, when the file cannot be read, and when one file has both.
     """
     data = config[DataOptions]
-    embedded = document if document is not None and "datasets" in document.values else None
+    embedded = _embedded(document)
     if data.dataset_config is not None:
         place = config.place("dataset_config")
         if embedded is not None and f"{place}:".startswith(f"{embedded.path}:"):
@@ -46,27 +46,63 @@ def find_source(config: Config, document: TomlFile | None) -> Source:
         return _read_file(Path(data.dataset_config), place)
     if embedded is not None:
         return Source({key: embedded.values[key] for key in _TOP if key in embedded.values}, embedded.place)
+    if data.in_json is not None:
+        return _metadata(config, data.in_json, data.train_data_dir)
     if data.train_data_dir is not None:
-        return _read_folder(Path(data.train_data_dir), config.place("train_data_dir"))
+        return _folders(config, data.train_data_dir, data.reg_data_dir)
     fix = "give --train_data_dir FOLDER, --dataset_config FILE, or [[datasets]] in the configuration file"
+    if data.reg_data_dir is not None:
+        message = "there are regularisation pictures, but no pictures to train on"
+        raise ConfigError(message, where=config.place("reg_data_dir"), fix=fix)
     raise ConfigError("no pictures to train on", fix=fix)
 
 
 def idle_sources(config: Config, document: TomlFile | None) -> tuple[str, ...]:
-    """Return a note for every place of pictures that another one makes useless.
-
-    ``train_data_dir`` beside ``dataset_config`` is among the core's own findings.
-    """
+    """Return a note for every place of pictures that another one makes useless."""
     data = config[DataOptions]
-    embedded = document if document is not None and "datasets" in document.values else None
-    if embedded is None:
-        return ()
+    embedded = _embedded(document)
+    options = {"train_data_dir": data.train_data_dir, "reg_data_dir": data.reg_data_dir, "in_json": data.in_json}
+    idle = [name for name, value in options.items() if value is not None]
     if data.dataset_config is not None:
-        return (f"{embedded.place('datasets')}: [[datasets]] is without effect: {config.place('dataset_config')} wins",)
-    if data.train_data_dir is not None:
-        place = config.place("train_data_dir")
-        return (f"{place}: train_data_dir is without effect: [[datasets]] in {embedded.path} wins",)
-    return ()
+        winner = config.place("dataset_config")
+    elif embedded is not None:
+        winner = f"[[datasets]] in {embedded.path}"
+    elif data.in_json is not None:
+        winner, idle = config.place("in_json"), [name for name in idle if name == "reg_data_dir"]
+    else:
+        return ()
+    notes = [f"{config.place(name)}: {name} is without effect: {winner} wins" for name in idle]
+    if embedded is not None and data.dataset_config is not None:
+        notes.insert(0, f"{embedded.place('datasets')}: [[datasets]] is without effect: {winner} wins")
+    return tuple(notes)
+
+
+def _embedded(document: TomlFile | None) -> TomlFile | None:
+    """Return the run's own file when it holds a data set."""
+    return document if document is not None and "datasets" in document.values else None
+
+
+def _metadata(config: Config, in_json: str, image_dir: str | None) -> Source:
+    """Return one subset: the pictures of a list."""
+    subset = {"metadata_file": in_json} | ({} if image_dir is None else {"image_dir": image_dir})
+    options = {"image_dir": "train_data_dir"}
+    return Source(
+        {"datasets": [{"subsets": [subset]}]},
+        lambda *keys: config.place(options.get(str(keys[-1]) if keys else "", "in_json")),
+    )
+
+
+def _folders(config: Config, train: str, reg: str | None) -> Source:
+    """Return the subsets of ``train_data_dir``, then those of ``reg_data_dir``."""
+    found = folder_subsets(Path(train))
+    beside = FolderSubsets(()) if reg is None else folder_subsets(Path(reg))
+    subsets = [*found.subsets, *({**subset, "is_reg": True} for subset in beside.subsets)]
+
+    def place(*keys: str | int) -> str:
+        column = next((key for key in keys[2:] if isinstance(key, int)), 0)  # datasets, 0, subsets, column, key
+        return config.place("train_data_dir" if column < len(found.subsets) else "reg_data_dir")
+
+    return Source({"datasets": [{"subsets": subsets}]}, place, (*found.warnings, *beside.warnings))
 
 
 def _read_file(path: Path, place: str) -> Source:
@@ -123,43 +159,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _TwiceError(key)
         found[key] = value
     return found
-
-
-def _read_folder(folder: Path, place: str) -> Source:
-    """Return one subset for each ``N_name`` sub-folder, sorted, or the folder itself when there is none.
-
-    A folder that cannot be listed is left for the scan to complain of.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
-    except OSError:
-        found = []
-    named = {name: split for name, is_dir in found if is_dir and (split := _repeats_and_tokens(name))}
-    if not named:
-        return _folders([{"image_dir": str(folder)}], place)
-    left_out = [name for name, is_dir in found if is_dir and name not in named]
-    warnings: list[str] = []
-    if left_out:
-        warnings.append(f"{folder}: sub-folders without N_ before their name are not used: {', '.join(left_out)}")
-    if not all(is_dir for _, is_dir in found):
-        warnings.append(f"{folder}: files beside the sub-folders {', '.join(named)} are not used")
-    subsets = [
-        {"image_dir": str(folder / name), "num_repeats": repeats, "class_tokens": tokens}
-        for name, (repeats, tokens) in named.items()
-    ]
-    return _folders(subsets, place, tuple(warnings))
-
-
-def _folders(subsets: list[dict[str, Any]], place: str, warnings: tuple[str, ...] = ()) -> Source:
-    return Source({"datasets": [{"subsets": subsets}]}, lambda *_: place, warnings)
-
-
-def _repeats_and_tokens(name: str) -> tuple[int, str] | None:
-    """Return (num_repeats, class_tokens) of a folder called ``N_name``, or None when N is no number above 0."""
-    number, _, tokens = name.partition("_")
-    try:
-        repeats = int(number)
-    except ValueError:
-        return None
-    return (repeats, tokens) if repeats > 0 else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from loracore.config.dataset_keys import KEYS, Key, Level
+from loracore.config.dataset_keys import KEYS, Level
 from loracore.config.declared import Declared, Option
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -55,16 +55,7 @@ def _dataset_schemas() -> dict[str, Any]:
 
 
 def _key_schemas(level: Level) -> dict[str, Any]:
-    return {name: _key_schema(key) for name, key in KEYS.items() if level in key.levels}
-
-
-def _key_schema(key: Key) -> dict[str, Any]:
-    """Return a key's type; of a feature that this version lacks, only what switches it off."""
-    found = TypeAdapter(key.type).json_schema()
-    if key.off is None:
-        return found
-    found["description"] = "not supported by this version"
-    return {**found, "enum": list(key.off)} if key.off else found
+    return {name: TypeAdapter(key.type).json_schema() for name, key in KEYS.items() if level in key.levels}
 
 
 def _table_schemas(table: type, declared: Declared) -> list[tuple[str, dict[str, Any]]]:

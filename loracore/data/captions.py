@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loracore.config.dataset_spec import CaptionRules
 
 _LINE_END = re.compile(r"\r|\n")
 
@@ -12,6 +16,14 @@ _LINE_END = re.compile(r"\r|\n")
 def first_line(text: str) -> str:
     """Return the first line of a caption file without surrounding blanks; it may be empty."""
     return _LINE_END.split(text, maxsplit=1)[0].strip()
+
+
+def caption_text(text: str, rules: CaptionRules) -> str:
+    """Return what a caption file says: its first line or, with wildcards, all lines that are not blank."""
+    if not rules.enable_wildcard:
+        return first_line(text)
+    lines = (line.strip() for line in _LINE_END.split(text))
+    return "\n".join(line for line in lines if line)
 
 
 def with_affixes(caption: str, prefix: str, suffix: str) -> str:

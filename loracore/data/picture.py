@@ -1,31 +1,25 @@
-"""One training picture, and all of them: what a scan leaves for sampling, loading and telling."""
+"""One training picture, as whoever loads it needs it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loracore.types import Framing
+
+if TYPE_CHECKING:
+    from loracore.config.dataset_spec import SubsetSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One training picture."""
+    """One training picture; made from the index when it is asked for, not kept."""
 
+    row: int  # in the index
     path: Path  # as the data set's folder was written, so possibly relative
-    caption: str  # ready for the text encoders
-    raw_caption: str  # without prefix and suffix
-    framing: Framing
-    repeats: int  # times an epoch
+    caption: str  # as its file says it, before the subset's caption rules
+    framing: Framing  # central cut, not flipped
     dataset: int
-    subset: int  # in its data set
-    interpolation: str | None  # resize_interpolation; None chooses by enlarging or shrinking
-    loss_weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Every picture of a run, and what the user should know of them."""
-
-    pictures: tuple[Picture, ...]  # by data set, subset and name
-    warnings: tuple[str, ...]
+    subset: SubsetSpec
+    mask: Path | None = None  # picture of conditioning_data_dir

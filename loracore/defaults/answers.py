@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loracore import LoracoreError, TrainingOptions, hookimpl
+from loracore import LoracoreError, ModelOptions, TrainingOptions, hookimpl
+from loracore.config.options import CORE_OPTIONS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -13,7 +19,7 @@ if TYPE_CHECKING:
 
     from loracore.config.config import Config
     from loracore.noise.rng import SampleRng
-    from loracore.types import Batch, DemoKit, NoisyBatch, Prediction
+    from loracore.types import Batch, DemoKit, FieldFiles, NoisyBatch, Prediction
     from loracore.weights.layout import PartNames
 
 
@@ -40,6 +46,36 @@ def draw_noise(batch: Batch, rng: SampleRng) -> Tensor:
 def loss_weighting(prediction: Prediction, batch: NoisyBatch) -> Tensor:
     """Weigh every sample alike."""
     return prediction.target.new_ones(len(batch.timesteps))
+
+
+@hookimpl
+def cache_identity(part: str, config: Config) -> str:
+    """Return what is known of the files that options name, and every option that is not the core's own.
+
+    Files by size and time of change; a model of the hub by its name alone.
+    """
+    core = {field.name for table in CORE_OPTIONS for field in fields(table)}
+    own = {name: value for name, value in config if name not in core}
+    named = [config[ModelOptions].pretrained_model_name_or_path, *own.values()]
+    known = [_known(value) for value in named if isinstance(value, str)]
+    text = json.dumps([part, own, known], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+
+
+def _known(name: str) -> tuple[str, list[tuple[int, int]]]:
+    """Return a name, and sizes and times of change of the files that it may stand for."""
+    path = Path(name).expanduser()
+    if not name or not os.path.exists(path):  # noqa: PTH110  # Path's own raises for a text that is too long for a name
+        return name, []
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    stats = [file.stat() for file in files]
+    return name, [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+
+
+@hookimpl
+def field_files() -> FieldFiles | None:
+    """Know of no files beside the pictures."""
+    return None
 
 
 @hookimpl

@@ -26,12 +26,21 @@ def check_options(config: Config) -> Sequence[Finding]:
 
 def _data(config: Config) -> Iterator[Finding]:
     data = config[DataOptions]
-    if data.dataset_config is not None and data.train_data_dir is not None:
-        yield Finding("without effect", "train_data_dir", "without effect: dataset_config says where the pictures are")
-    if config.given("vae_batch_size") and not data.cache_latents:
+    if config.given("vae_batch_size") and not data.caches_latents:
         yield Finding("without effect", "vae_batch_size", "without effect: pictures are encoded with their batch")
-    if data.bucket_reso_steps % 8:
-        yield Finding("wrong", "bucket_reso_steps", f"{data.bucket_reso_steps} is no multiple of 8")
+    if data.caption_extention is not None:
+        message = "deprecated: a misspelling of caption_extension, over which it wins"
+        yield Finding("without effect", "caption_extention", message, "write caption_extension")
+    if data.persistent_data_loader_workers:
+        message = "without effect: what loads ahead always persists"
+        yield Finding("without effect", "persistent_data_loader_workers", message)
+    if data.debug_dataset:
+        message = "debug_dataset is not supported: a run does not stop to show its pictures"
+        yield Finding("unsupported", "debug_dataset", message, "see what the data set holds with `loracore check`")
+    if data.dataset_class is not None:
+        message = "dataset_class is not supported: there are no data-set classes of one's own"
+        fix = "give the pictures as a folder or as in_json; a plugin may change each batch in its hook prepare_batch"
+        yield Finding("unsupported", "dataset_class", message, fix)
 
 
 def _memory(config: Config) -> Iterator[Finding]:
@@ -52,13 +61,20 @@ def _memory(config: Config) -> Iterator[Finding]:
 
 def _caches(config: Config) -> Iterator[Finding]:
     data = config[DataOptions]
-    for name, is_on in (
-        ("cache_latents_to_disk", data.cache_latents_to_disk),
-        ("cache_text_encoder_outputs_to_disk", data.cache_text_encoder_outputs_to_disk),
+    for name, in_memory, on_disk in (
+        ("cache_latents", data.cache_latents, data.cache_latents_to_disk),
+        ("cache_text_encoder_outputs", data.cache_text_encoder_outputs, data.cache_text_encoder_outputs_to_disk),
     ):
-        if is_on:
-            message = f"{name}: this version keeps its caches in memory and fills them anew in every run"
-            yield Finding("unsupported", name, message, f"give {name.removesuffix('_to_disk')}")
+        if on_disk and not in_memory and config.given(name):
+            yield Finding("without effect", name, f"without effect: {name}_to_disk implies {name}")
+    if data.cache_format == "npz" and not (data.cache_latents_to_disk or data.cache_text_encoder_outputs_to_disk):
+        message = "without effect: training writes .npz files only of what it keeps on disk"
+        fix = "add --cache_latents_to_disk or --cache_text_encoder_outputs_to_disk"
+        yield Finding("without effect", "cache_format", message, fix)
+    if data.cache_info:
+        yield Finding("without effect", "cache_info", "without effect: the index is always kept and always checked")
+    if data.skip_cache_check:
+        yield Finding("without effect", "skip_cache_check", "without effect: the cache checks itself at no cost")
 
 
 def _parts(config: Config) -> Iterator[Finding]:
@@ -69,13 +85,6 @@ def _parts(config: Config) -> Iterator[Finding]:
             "network_train_text_encoder_only",
             "network_train_unet_only and network_train_text_encoder_only leave nothing to train",
             "drop one of them",
-        )
-    if config[DataOptions].cache_text_encoder_outputs and not network.network_train_unet_only:
-        yield Finding(
-            "wrong",
-            "cache_text_encoder_outputs",
-            "cached text-encoder outputs would be stale while the text encoders train",
-            "add --network_train_unet_only, or drop cache_text_encoder_outputs",
         )
     if network.network_train_unet_only and config.given("text_encoder_lr"):
         yield Finding("without effect", "text_encoder_lr", "without effect: the text encoders are not trained")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
+from loracore.data.bucket_table import bucket_lines, bucket_table
 
 if TYPE_CHECKING:
-    from loracore.data.picture import Index
     from loracore.training.run import Run
 
 MOST_BUCKETS = 12  # lines of the header
@@ -47,32 +47,18 @@ def run_finished(run: Run) -> None:
         run.progress.say(f"{run.history.skipped} steps were skipped: their loss or gradient was not finite")
 
 
-def bucket_lines(index: Index) -> Iterator[str]:
-    """Give one line for each training size, the last few counted together."""
-    from loracore.data.summary import bucket_table
-
-    rows = bucket_table(index)
-    for row in rows[:MOST_BUCKETS]:
-        yield f"{row.size[0]:>5} × {row.size[1]:<5} {row.pictures} pictures, {row.samples} with repeats"
-    if len(rows) > MOST_BUCKETS:
-        yield f"and {len(rows) - MOST_BUCKETS} more sizes"
-
-
 def header(run: Run) -> Iterator[str]:
     """Give the header's lines."""
     config, length, index = run.config, run.length, run.loader.index
     model, plugins = config[ModelOptions], config[PluginOptions]
     parameters = sum(parameter.numel() for parameter in run.gradients.parameters)
-    repeated = sum(picture.repeats for picture in index.pictures)
     yield f"base model   {model.pretrained_model_name_or_path} ({plugins.arch})"
     yield (
         f"network      {plugins.network_module}: {len(run.network.entries)} modules, {parameters:,} trained parameters"
     )
-    yield (
-        f"data         {len(index.pictures)} pictures, {repeated} with repeats, in {length.batches_per_epoch} batches "
-        "an epoch"
-    )
-    for line in bucket_lines(index):
+    batches = f"{length.batches_per_epoch} batches an epoch"
+    yield f"data         {len(index)} pictures, {index.samples} with repeats, in {batches}"
+    for line in bucket_lines(bucket_table(index, run.course.batch_sizes, run.processes.count), MOST_BUCKETS):
         yield f"             {line}"
     yield f"length       {length.steps} steps, {length.epochs} epochs of {length.steps_per_epoch}; seed {run.seed}"
     rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())

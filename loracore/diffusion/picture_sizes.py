@@ -16,7 +16,7 @@ def check_sizes(datasets: Sequence[DatasetSpec], step: int) -> None:
 
 
 def _problems(number: int, dataset: DatasetSpec, step: int) -> Iterator[Problem]:
-    name = f"data set {number}" + "".join(f" ({subset.image_dir})" for subset in dataset.subsets[:1])
+    name = f"data set {number}" + "".join(f" ({subset.source})" for subset in dataset.subsets[:1])
     place = dataset.subsets[0].place if dataset.subsets else ""
     if dataset.enable_bucket and dataset.bucket_reso_steps % step:
         message = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +25,13 @@ class Entry:
     adapter: Adapter
 
 
+@dataclass(eq=False, slots=True)
+class Strength:
+    """By how much the adapters of a network are multiplied: one number that all of its layers read."""
+
+    multiplier: float = 1.0
+
+
 class Network:
     """The adapters of a run, in the order of their targets."""
 
@@ -31,13 +39,14 @@ class Network:
         self.entries = tuple(entries)
         self.modules = nn.ModuleList(entry.adapter for entry in self.entries)
         self._shadowed: list[tuple[nn.Module, Callable[..., Tensor] | None]] = []
+        self._strength = Strength()
 
     def attach(self) -> None:
         """Put every adapter in front of its layers; the layers' own tensors are left alone."""
         for entry in self.entries:
             for index, layer in enumerate(entry.target.layers):
                 self._shadowed.append((layer, vars(layer).get("forward")))
-                adapted = partial(_adapted, layer.forward, entry.adapter, index)
+                adapted = partial(_adapted, layer.forward, entry.adapter, index, self._strength)
                 layer.forward = adapted  # type: ignore[method-assign]  # shadows the class's forward, until detach
 
     def detach(self) -> None:
@@ -48,6 +57,19 @@ class Network:
                 del layer.forward
             else:
                 layer.forward = former  # what shadowed it before, as float8 weights do
+
+    def scale_outputs(self, multiplier: float) -> None:
+        """Multiply what every adapter adds from here on; 1 is as it is trained."""
+        self._strength.multiplier = multiplier
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Leave the layers as they were without adapters, for as long as this lasts."""
+        before, self._strength.multiplier = self._strength.multiplier, 0.0
+        try:
+            yield
+        finally:
+            self._strength.multiplier = before
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw every adapter's random masks for one micro-batch."""
@@ -125,9 +147,14 @@ def build_network(
     return Network(entries)
 
 
-def _adapted(base: Callable[[Tensor], Tensor], adapter: Adapter, index: int, inputs: Tensor) -> Tensor:
-    adapted: Tensor = adapter(index, inputs, base(inputs))
-    return adapted
+def _adapted(
+    base: Callable[[Tensor], Tensor], adapter: Adapter, index: int, strength: Strength, inputs: Tensor
+) -> Tensor:
+    output = base(inputs)
+    if strength.multiplier == 0 and not torch.is_grad_enabled():  # a loss needs its graph even where nothing is added
+        return output
+    adapted: Tensor = adapter(index, inputs, output)
+    return adapted if strength.multiplier == 1 else output + (adapted - output) * strength.multiplier
 
 
 def _stranger(unknown: Sequence[str], known: Sequence[str], source: str) -> DataError:

@@ -19,9 +19,8 @@ from torch.optim import Optimizer
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
-from loracore.data.loader import Loader
-from loracore.data.picture import Index
-from loracore.data.sampler import batches_per_epoch
+from loracore.data.index import Index
+from loracore.data.scanning import Scanned
 from loracore.data.summary import dataset_metadata
 from loracore.errors import ConfigError, DataError, LoracoreError
 from loracore.memory.fitting import spare_activations
@@ -29,14 +28,16 @@ from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
 from loracore.networks.rates import parameter_groups, part_of, trains
 from loracore.noise.rng import derive_seed
+from loracore.training.caching import caches_latents
 from loracore.training.gradients import Gradients
 from loracore.training.history import LAG, History
-from loracore.training.length import Length, run_length
+from loracore.training.length import Length
 from loracore.training.loss_scale import LossScale
 from loracore.training.metadata import BaseModelHashes, run_metadata
 from loracore.training.optimizers import build_optimizer, describe, parse_arguments, try_optimizer
 from loracore.training.outputs import ResultFiles
-from loracore.training.phases import Loading, encode_captions, encode_pictures
+from loracore.training.phases import Loading
+from loracore.training.preparing import Prepared, Preparing, prepare
 from loracore.training.processes import Processes, weight_dtype
 from loracore.training.progress import Progress
 from loracore.training.run import Run
@@ -57,8 +58,7 @@ class Plan:
     processes: Processes
     seed: int
     datasets: Sequence[DatasetSpec]
-    index: Index
-    files: ResultFiles
+    scanned: Scanned
     weights: Mapping[str, Tensor] | None  # of network_weights
     notes: Sequence[str]
     cached_text: tuple[Part, ...] = ("text",)  # text encoders whose outputs are encoded once
@@ -99,6 +99,7 @@ def rehearse(plan: Plan) -> Plan:
     if adapted & set(models.text):
         adaptable = {target.part for target in targets if target.rank != 0} | adapted
         plan = _split_text(plan, tuple(models.text), adaptable)
+    _check_text_cache(plan)
     if plan.weights is not None and found < len(network.entries):
         note = f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh"
         return replace(plan, notes=[*plan.notes, note])
@@ -114,6 +115,16 @@ def _check_placed(elsewhere: AbstractSet[Part]) -> None:
         raise ConfigError(message, where="--network_module", fix=fix)
 
 
+def _check_text_cache(plan: Plan) -> None:
+    """Raise ConfigError when captions are to be encoded once, and every text encoder trains."""
+    if plan.cached_text or not plan.config[DataOptions].demands_text_cache:
+        return
+    given = ("cache_text_encoder_outputs_to_disk", "cache_text_encoder_outputs")
+    name = next((name for name in given if plan.config.given(name)), given[-1])
+    message = "cached text-encoder outputs would be stale: every text encoder of this model trains"
+    raise ConfigError(message, where=plan.config.place(name), fix=f"add --network_train_unet_only, or drop {name}")
+
+
 def _split_text(plan: Plan, encoders: tuple[Part, ...], adaptable: set[str]) -> Plan:
     """Return the plan with the text encoders that train kept apart from those that no network has a place in."""
     live = tuple(name for name in encoders if name in adaptable)
@@ -122,19 +133,22 @@ def _split_text(plan: Plan, encoders: tuple[Part, ...], adaptable: set[str]) -> 
     return replace(plan, live_text=live, cached_text=tuple(name for name in encoders if name not in live))
 
 
-def assemble_run(plan: Plan) -> Run:
+def ready_data(plan: Plan) -> Prepared:
+    """Return the data of the run, encoded as far as the options allow."""
+    return prepare(Preparing(plan.loading, plan.processes, plan.seed, plan.scanned.training, plan.cached_text))
+
+
+def assemble_run(plan: Plan, files: ResultFiles) -> Run:
     """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
     config, device = plan.config, plan.processes.device
     model = config[ModelOptions].pretrained_model_name_or_path or ""
     base_model = BaseModelHashes(model, wanted=plan.processes.main)
-    loader = _loader(plan)
+    ready = ready_data(plan)
     models = plan.loading.models(*_parts_of_steps(plan))
     network, _ = _network(plan, plan.hook.lora_targets(models=models, config=config))
     _attach(plan, network, models)
-    sizes = [dataset.batch_size for dataset in plan.datasets]
-    length = run_length(batches_per_epoch(plan.index, sizes, plan.processes.count), config[TrainingOptions])
+    length, index = ready.course.length, ready.loader.index
     moving = _moving(plan, network, length)
-    samples = sum(picture.repeats for picture in plan.index.pictures)
     lag = 0 if device.type == "cpu" else LAG  # the CPU has nothing to wait for
     return Run(
         config=config,
@@ -142,21 +156,21 @@ def assemble_run(plan: Plan) -> Run:
         processes=plan.processes,
         seed=plan.seed,
         length=length,
-        batch_sizes=sizes,
-        loader=loader,
-        forward=Forward(plan.hook, models, config, device, plan.seed),
+        course=ready.course,
+        loader=ready.loader,
+        forward=Forward(plan.hook, models, config, device, plan.seed, network),
         network=network,
         optimizer=moving.optimizer,
         schedule=moving.schedule,
         gradients=moving.gradients,
         history=History(length.steps_per_epoch, lag),
-        progress=Progress(length.steps, samples / length.steps_per_epoch, shown=plan.processes.main),
-        files=plan.files,
-        metadata=_metadata(plan, models, network, moving, length),
+        progress=Progress(length.steps, index.samples / length.steps_per_epoch, shown=plan.processes.main),
+        files=files,
+        metadata=_metadata(plan, index, models, network, moving, length),
         base_model=base_model,
         resolution=plan.datasets[0].resolution,
         started=time.time(),
-        notes=plan.notes,
+        notes=[*plan.notes, *ready.notes],
     )
 
 
@@ -229,27 +243,17 @@ def _leave_alone(network: Network, trained: Sequence[nn.Parameter]) -> None:
         parameter.requires_grad_(id(parameter) in moved)
 
 
-def _metadata(plan: Plan, models: Models, network: Network, moving: _Moving, length: Length) -> Mapping[str, str]:
+def _metadata(
+    plan: Plan, index: Index, models: Models, network: Network, moving: _Moving, length: Length
+) -> Mapping[str, str]:
     """Return what every file of the run says in its header."""
     arguments = parse_arguments(plan.config[TrainingOptions].optimizer_args, "optimizer_args")
     named = describe(moving.optimizer, arguments)
     return {
-        **dataset_metadata(plan.index, plan.datasets),
+        **dataset_metadata(index, plan.datasets, len(plan.scanned.validation)),
         **run_metadata(plan.config, network, length, plan.seed, named),
         **plan.hook.file_metadata(models=models, config=plan.config),
     }
-
-
-def _loader(plan: Plan) -> Loader:
-    """Return the loader, its caches filled as far as the options allow."""
-    show, config = plan.processes.main, plan.config
-    text = None
-    if plan.cached_text:
-        captions = (picture.caption for picture in plan.index.pictures)
-        text = encode_captions(plan.loading, captions, plan.cached_text, show=show)
-    cached = config[DataOptions].cache_latents
-    latents = encode_pictures(plan.loading, plan.index, show=show) if cached else None
-    return Loader(plan.index, latents, text)
 
 
 def trains_text(config: Config) -> bool:
@@ -265,7 +269,7 @@ def trained_kinds(config: Config) -> tuple[Part, ...]:
 
 def _parts_of_steps(plan: Plan) -> tuple[Part, ...]:
     """Return the parts that steps need."""
-    vae: tuple[Part, ...] = () if plan.config[DataOptions].cache_latents else ("vae",)
+    vae: tuple[Part, ...] = () if caches_latents(plan.config) else ("vae",)
     return ("denoiser", *plan.live_text, *vae)
 
 

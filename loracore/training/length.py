@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loracore.config.options import TrainingOptions
-from loracore.data.sampler import MicroBatch
+from loracore.data.sampler import EpochOrder, MicroBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,12 @@ class Window:
         return sum(len(batch.rows) for batch in self.batches)
 
 
-def windows(epoch: int, batches: Sequence[MicroBatch], accumulation: int, length: Length) -> Iterator[Window]:
+def windows(epoch: int, order: EpochOrder, accumulation: int, length: Length) -> Iterator[Window]:
     """Give the steps of one epoch (0-based), up to the run's last."""
     first = epoch * length.steps_per_epoch
-    for number, start in enumerate(range(0, len(batches), accumulation), first + 1):
+    for number, start in enumerate(range(0, len(order), accumulation), first + 1):
         if number > length.steps:
             return
         ends = number == first + length.steps_per_epoch or number == length.steps
-        yield Window(number, epoch, tuple(batches[start : start + accumulation]), ends)
+        stop = min(start + accumulation, len(order))
+        yield Window(number, epoch, tuple(order[batch] for batch in range(start, stop)), ends)

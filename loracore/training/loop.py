@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from loracore.config.options import NetworkOptions, TrainingOptions
-from loracore.data.sampler import epoch_batches, share
+from loracore.config.options import NetworkOptions
+from loracore.data.loader import Loader, ahead
+from loracore.data.sampler import MicroBatch, share
 from loracore.errors import LoracoreError
-from loracore.training.length import Window, windows
+from loracore.training.length import Window
 from loracore.training.optimizers import step_unless_bad
+from loracore.training.processes import loader_threads
 from loracore.training.run import Run
+from loracore.types import Examples
+
+_COPYING = 2  # threads
 
 
-def run_windows(run: Run) -> Iterator[Window]:
-    """Give every optimizer step of the run, epoch by epoch, in an order that (seed, epoch) decide alone."""
-    accumulation = run.config[TrainingOptions].gradient_accumulation_steps
-    for epoch in range(run.length.epochs):
-        batches = epoch_batches(run.loader.index, run.batch_sizes, run.seed, epoch, run.processes.count)
-        yield from windows(epoch, batches, accumulation, run.length)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """One process's part of a micro-batch, waiting to be loaded or loaded."""
+
+    window: Window
+    number: int  # of the micro-batch in its window
+    batch: MicroBatch
+    examples: Examples | None = None
+
+
+def loaded_windows(run: Run) -> Iterator[tuple[Window, Sequence[Examples | None]]]:
+    """Give every optimizer step with this process's examples, loaded ahead; None where it has no sample of a batch."""
+    parts = (
+        _Part(window, number, share(batch, run.processes.index, run.processes.count))
+        for window in run.course.windows()
+        for number, batch in enumerate(window.batches)
+    )
+    several: list[Examples | None] = []
+    for part in ahead(partial(_loaded, run.loader), parts, _threads(run)):
+        several.append(part.examples)
+        if len(several) == len(part.window.batches):
+            yield part.window, several
+            several = []
+
+
+def _threads(run: Run) -> int:
+    """Return how many threads load ahead; cached latents are copied faster than more than two could share the work."""
+    wanted = loader_threads(run.config)
+    return wanted if run.loader.latents is None else min(wanted, _COPYING)
+
+
+def _loaded(loader: Loader, part: _Part) -> _Part:
+    if not part.batch.rows:  # fewer samples than processes
+        return part
+    return replace(part, examples=loader.examples(part.batch, part.window.epoch, part.window.step - 1))
 
 
 def train_loop(run: Run) -> None:
@@ -30,8 +66,8 @@ def train_loop(run: Run) -> None:
     """
     try:
         run.hook.run_started(run=run)
-        for window in run_windows(run):
-            _step(run, window)
+        for window, examples in loaded_windows(run):
+            _step(run, window, examples)
         run.history.settle()
         if run.history.skipped == run.length.steps:
             message = "no step could be applied: every loss or gradient was not finite"
@@ -42,9 +78,9 @@ def train_loop(run: Run) -> None:
         run.progress.close()
 
 
-def _step(run: Run, window: Window) -> None:
+def _step(run: Run, window: Window, examples: Sequence[Examples | None]) -> None:
     """Take one optimizer step."""
-    loss, ids = train_window(run, window)
+    loss, ids = train_window(run, window, examples)
     grad_norm = run.gradients.reduce_and_clip()
     bad = (~torch.isfinite(grad_norm + loss)).float()
     step_unless_bad(run.optimizer, bad)
@@ -61,19 +97,19 @@ def _step(run: Run, window: Window) -> None:
         run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
 
 
-def train_window(run: Run, window: Window) -> tuple[Tensor, tuple[str, ...]]:
+def train_window(run: Run, window: Window, several: Sequence[Examples | None]) -> tuple[Tensor, tuple[str, ...]]:
     """Add up the gradients of one optimizer step; return its mean loss over all samples, and their names."""
     total = torch.zeros((), device=run.processes.device)
     ids: tuple[str, ...] = ()
-    for micro, batch in enumerate(window.batches):
-        own = share(batch, run.processes.index, run.processes.count)
-        if not own.rows:  # fewer samples than processes
+    for micro, examples in enumerate(several):
+        if examples is None:
             continue
-        examples = run.loader.examples(own, window.epoch)
         run.forward.seed_model(window.step, micro)
+        run.network.scale_outputs(examples.network_multiplier)
         run.network.draw_masks(run.forward.adapter_rng(examples))
         loss = run.forward.loss(examples) / window.samples
         (run.gradients.scale.scaled(loss) if run.gradients.scale else loss).backward()  # type: ignore[no-untyped-call]  # torch's own
         total += loss.detach()
         ids += examples.ids
+    run.network.scale_outputs(1.0)
     return run.processes.sum(total), ids

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
 from torch import distributed
 
+from loracore.config.config import Config
+from loracore.config.options import DataOptions
 from loracore.errors import ConfigError
 
 
@@ -30,6 +33,11 @@ class Processes:
             distributed.all_reduce(tensor)
         return tensor
 
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.count > 1:
+            distributed.barrier()
+
     def agree(self, number: int) -> int:
         """Return the main process's number in every process."""
         if self.count == 1:
@@ -45,6 +53,11 @@ def join_processes() -> Processes:
     # accelerate numbers the CPU ("cpu:0"), a name that file readers refuse.
     device = torch.device("cpu") if state.device.type == "cpu" else state.device
     return Processes(device, state.process_index, state.num_processes)
+
+
+def loader_threads(config: Config) -> int:
+    """Return how many threads load ahead: ``max_data_loader_n_workers``, but no more than there are processors."""
+    return min(config[DataOptions].max_data_loader_n_workers, os.cpu_count() or 1)
 
 
 def weight_dtype(mixed_precision: str, device: torch.device) -> torch.dtype:

@@ -14,6 +14,7 @@ from loracore.config.options import SavingOptions
 from loracore.data.loader import Loader
 from loracore.networks.network import Network
 from loracore.training.checkpoints import save_dtype, write_network
+from loracore.training.course import Course
 from loracore.training.gradients import Gradients
 from loracore.training.history import History
 from loracore.training.length import Length
@@ -34,7 +35,7 @@ class Run:
     processes: Processes
     seed: int
     length: Length
-    batch_sizes: Sequence[int]  # of each data set, on each device
+    course: Course
     loader: Loader
     forward: Forward
     network: Network

@@ -12,9 +12,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from loracore.config.config import Config
+from loracore.data.cache import TextCache
+from loracore.data.store.memory import MemoryStore
 from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
-from loracore.training.phases import Loading, encode_captions, free_memory
+from loracore.training.encoding import encode_texts
+from loracore.training.phases import Loading, free_memory
 from loracore.types import LoraTarget, Models
 
 
@@ -32,7 +35,9 @@ def sample(loading: Loading, sampling: Sampling, weights: Mapping[str, Tensor] |
     hook, config = loading.hook, loading.config
     if weights is not None:
         loading = replace(loading, adapt=partial(attach_weights, hook, config, weights, loading.device))
-    text = encode_captions(loading, [*sampling.prompts, ""], show=False)
+    text = TextCache(MemoryStore(), identity=b"")
+    captions = sorted({*sampling.prompts, ""})
+    encode_texts(loading, text.store, text.identity, captions, ("text",), hits=0, show=False)
     models = loading.models("denoiser", "vae")
     with torch.no_grad():
         drawn = hook.generate_images(

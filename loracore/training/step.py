@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from loracore.config.config import Config
+from loracore.networks.network import Network
 from loracore.noise.rng import SampleRng, derive_seed
-from loracore.training.losses import sample_losses
-from loracore.types import Batch, Examples, Latents, Models, TextConditioning
+from loracore.training.losses import latent_masks, sample_losses
+from loracore.types import Batch, Examples, Latents, Models, NoisyBatch, Prediction, TextConditioning
+
+#: Attribute of a subset whose samples the trained model is to draw as the base model does.
+PRESERVING = "diff_output_preservation"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -23,6 +27,7 @@ class Forward:
     config: Config
     device: torch.device
     seed: int
+    network: Network
 
     def loss(self, examples: Examples) -> Tensor:
         """Return the weighted losses of the samples, summed (a scalar with a gradient)."""
@@ -31,21 +36,24 @@ class Forward:
         timesteps = hook.draw_timesteps(batch=batch, rng=self._rng("timesteps", examples), config=config)
         noise = hook.draw_noise(batch=batch, rng=self._rng("noise", examples), config=config)
         noisy = hook.noise_latents(batch=batch, noise=noise, timesteps=timesteps, config=config).to(self.device)
-        prediction = hook.predict_noise(models=self.models, batch=noisy, config=config)
+        prediction = self._preserving(hook.predict_noise(models=self.models, batch=noisy, config=config), noisy)
         weights = hook.loss_weighting(prediction=prediction, batch=noisy, config=config)
-        loss: Tensor = (sample_losses(prediction) * weights * noisy.batch.loss_weights).sum()
+        loss: Tensor = (sample_losses(prediction, noisy.batch.masks) * weights * noisy.batch.loss_weights).sum()
         return loss
 
     def batch(self, examples: Examples) -> Batch:
         """Return the examples with latents drawn and captions encoded, on the device."""
-        latents = examples.latents or self._encoded(examples)
+        latents = _drawn(examples.latents or self._encoded(examples), self._rng("latents", examples))
+        masks = examples.masks
         batch = Batch(
             ids=examples.ids,
             captions=examples.captions,
             framings=examples.framings,
-            latents=_drawn(latents, self._rng("latents", examples)),
+            latents=latents,
             conditioning=self._conditioning(examples),
             loss_weights=torch.tensor(examples.loss_weights),
+            masks=None if masks is None else latent_masks(masks, *latents.shape[-2:]),
+            attributes=examples.attributes,
         ).to(self.device)
         rng = self._rng("prepare", examples)
         prepared: Batch = self.hook.prepare_batch(batch=batch, rng=rng, training=True, config=self.config)
@@ -58,6 +66,20 @@ class Forward:
     def adapter_rng(self, examples: Examples) -> SampleRng:
         """Return the randomness of the adapters' masks."""
         return self._rng("adapters", examples)
+
+    def _preserving(self, prediction: Prediction, noisy: NoisyBatch) -> Prediction:
+        """Return the prediction with what the base model says as the target of those samples that ask for it.
+
+        Their subset has ``custom_attributes = { diff_output_preservation = true }``: the network learns to change
+        nothing there.
+        """
+        wanted = [attributes.get(PRESERVING) is True for attributes in noisy.batch.attributes]
+        if not any(wanted):
+            return prediction
+        with torch.no_grad(), self.network.silenced():
+            base = self.hook.predict_noise(models=self.models, batch=noisy, config=self.config)
+        chosen = torch.tensor(wanted, device=base.output.device)[:, None, None, None]
+        return Prediction(prediction.output, torch.where(chosen, base.output, prediction.target))
 
     def _conditioning(self, examples: Examples) -> TextConditioning:
         """Return what the cache holds, and beside it what the training text encoders say now."""

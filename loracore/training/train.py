@@ -11,7 +11,8 @@ import pluggy
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import SavingOptions
-from loracore.data.index import scan
+from loracore.data.reading import reading_of
+from loracore.data.scanning import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse
 from loracore.training.loop import train_loop
 from loracore.training.outputs import guarded, result_files
@@ -33,8 +34,8 @@ def train(
     weights, left_out = read_network_weights(config)
     hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
     with hold:
-        index = scan(datasets)
-        notes = [*notes, *left_out, *index.warnings]
-        plan = Plan(config, plugins.hook, processes, seed, datasets, index, files, weights, notes)
-        train_loop(assemble_run(rehearse(plan)))
+        scanned = scan(datasets, reading_of(config, seed))
+        notes = [*notes, *left_out, *scanned.training.warnings]
+        plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, notes)
+        train_loop(assemble_run(rehearse(plan), files))
     return files.final if processes.main else None

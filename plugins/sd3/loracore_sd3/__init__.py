@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from loracore import hookimpl
 from loracore.diffusion.flow_hooks import draw_timesteps, loss_weighting, noise_latents
+from loracore.diffusion.model_hooks import cache_identity, encode_images
 from loracore.diffusion.options import FlowOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
-from loracore.diffusion.vae_hooks import encode_images
+from loracore_sd3.npz_layout import field_files
 from loracore_sd3.options import Sd3NetworkOptions, Sd3Options, findings
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     )
 
 LORACORE_API = 1
-#: Hooks that many architectures answer alike.
-__all__ = ["draw_timesteps", "encode_images", "loss_weighting", "noise_latents"]
+#: Hooks whose answers stand whole in other files, most of them for many architectures.
+__all__ = ["cache_identity", "draw_timesteps", "encode_images", "field_files", "loss_weighting", "noise_latents"]
 
 
 @hookimpl

@@ -20,7 +20,8 @@ _LEFT_OUT = ("clip_l", "clip_g", "t5xxl", "vae", "t5xxl_device", "save_clip", "s
 def of(models: Models, config: Config) -> Mapping[str, str]:
     """Return the ``ss_*`` and ``modelspec.*`` entries that the architecture answers for."""
     assert isinstance(models.denoiser, SD3Transformer2DModel)  # steps of every run need it
-    name = kind(models.denoiser)
+    newer = "5-medium" if models.denoiser.config.dual_attention_layers else "5-large"
+    name = "medium" if models.denoiser.config.qk_norm is None else newer
     options = asdict(config[Sd3Options]) | asdict(config[FlowOptions])
     return {
         **{f"ss_{option}": str(value) for option, value in options.items() if option not in _LEFT_OUT},
@@ -29,9 +30,3 @@ def of(models: Models, config: Config) -> Mapping[str, str]:
         "modelspec.implementation": _ORIGINAL if MergeOptions in config else "diffusers",
         "modelspec.prediction_type": "epsilon",  # the field's word: the specification has none for flow matching
     }
-
-
-def kind(transformer: SD3Transformer2DModel) -> str:
-    """Return the field's name for a transformer's kind: "medium", "5-medium" or "5-large"."""
-    newer = "5-medium" if transformer.config.dual_attention_layers else "5-large"
-    return "medium" if transformer.config.qk_norm is None else newer

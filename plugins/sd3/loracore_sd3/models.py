@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import torch
 
@@ -56,7 +56,7 @@ def check(parts: frozenset[Part], config: Config) -> None:
     check_device("t5xxl_device", config[Sd3Options].t5xxl_device if "te3" in empty else None, config)
     if "unet" in empty and not config[Sd3Options].enable_scaled_pos_embed:
         check_resolutions(config.datasets, empty["unet"].module.get_submodule("pos_embed"), _STEP)
-    tell_replaced(wanted(kinds(), parts), config, _files(config))
+    tell_replaced(wanted(kinds(), parts), config, asdict(config[Sd3Options]))
     if "text" in parts and "te3" not in empty:
         tell_absent(config, "T5-XXL", "t5xxl", _OF_T5, trained=config[Sd3NetworkOptions].train_t5xxl)
 
@@ -77,7 +77,7 @@ def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, 
     """Return the parts without weights; a file of its own comes before the base model."""
     every = kinds(config[NetworkOptions].network_weights)
     chosen = wanted(every, parts)
-    found = separate_parts(chosen, every, config, _files(config))
+    found = separate_parts(chosen, every, config, asdict(config[Sd3Options]))
     # Pictures are encoded with the VAE, but a checkpoint may be rewritten without one.
     rest = [replace(kind, optional=kind.optional or any_size) if kind.name == "vae" else kind for kind in chosen]
     rest = [kind for kind in rest if kind.name not in found]
@@ -89,8 +89,3 @@ def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, 
     if "vae" in both:
         recognition.check_channels(both["vae"].config["latent_channels"], both["vae"].folder)
     return both
-
-
-def _files(config: Config) -> Mapping[str, str | None]:
-    own = config[Sd3Options]
-    return {"clip_l": own.clip_l, "clip_g": own.clip_g, "t5xxl": own.t5xxl, "vae": own.vae}

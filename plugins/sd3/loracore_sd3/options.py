@@ -16,7 +16,7 @@ from loracore.diffusion.number_lists import as_text, indices, numbers
 from loracore.diffusion.options import flow_findings
 from loracore_sd3 import recognition
 
-#: What ``emb_dims`` has a rank for, in its order.
+#: What ``emb_dims`` has a rank for, in its order; what layers outside the blocks are called in files begins so.
 EMBEDDERS = ("context_embedder", "t_embedder", "x_embedder", "y_embedder", "final_layer_adaLN", "final_layer_linear")
 #: Options that are of other architectures or commands, and why they change nothing here.
 _IDLE = {

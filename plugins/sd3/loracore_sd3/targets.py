@@ -12,23 +12,13 @@ from loracore import Config, ConfigError, LoraTarget, Models, NetworkOptions
 from loracore.diffusion.file_layers import FileLayer, file_layers
 from loracore.diffusion.text_targets import adaptable, clip_targets, t5_targets
 from loracore_sd3.names import transformer_names
-from loracore_sd3.options import Sd3NetworkOptions, block_indices, emb_ranks
+from loracore_sd3.options import EMBEDDERS, Sd3NetworkOptions, block_indices, emb_ranks
 
-_SIDES = ("context", "x")
 _ATTENTION = ("attn.qkv", "attn.proj", "attn2.qkv", "attn2.proj")
 #: The layers of each side of a block, and which of its three kinds of rank they take.
 _LAYERS = (
     *((layer, "attn") for layer in _ATTENTION),
     *(("mlp.fc1", "mlp"), ("mlp.fc2", "mlp"), ("adaLN_modulation.1", "mod")),
-)
-#: The layers that each of the six numbers of ``emb_dims`` is for.
-_EMBEDDERS = (
-    ("context_embedder",),
-    ("t_embedder.mlp.0", "t_embedder.mlp.2"),
-    ("x_embedder.proj",),
-    ("y_embedder.mlp.0", "y_embedder.mlp.2"),
-    ("final_layer.adaLN_modulation.1",),
-    ("final_layer.linear",),
 )
 
 
@@ -49,15 +39,16 @@ def every(models: Models, config: Config) -> Sequence[LoraTarget]:
 def transformer_targets(transformer: SD3Transformer2DModel, config: Config) -> Iterator[LoraTarget]:
     """Give every layer of the joint blocks, then the embedders and the final layer."""
     layers, depth = file_layers(transformer_names(transformer)), len(transformer.transformer_blocks)
-    trained = _trained_blocks(depth, config)
-    for number, side, (layer, kind) in product(range(depth), _SIDES, _LAYERS):
+    trained, by_kind = _trained_blocks(depth, config), asdict(config[Sd3NetworkOptions])
+    for number, side, (layer, kind) in product(range(depth), ("context", "x"), _LAYERS):
         name = f"joint_blocks.{number}.{side}_block.{layer}"
         if name in layers:  # not every block has a second attention, the last one has no text to hand on
-            rank = _kind_rank(config, side, kind) if number in trained else 0
+            rank = by_kind[f"{side}_{kind}_dim"] if number in trained else 0
             yield _target(transformer, layers[name], rank, config)
-    ranks = emb_ranks(config) or (0,) * len(_EMBEDDERS)
-    for names, rank in zip(_EMBEDDERS, ranks, strict=True):
-        yield from (_target(transformer, layers[name], rank, config) for name in names)
+    ranks = emb_ranks(config) or (0,) * len(EMBEDDERS)
+    for (embedder, rank), outer in product(zip(EMBEDDERS, ranks, strict=True), layers.values()):
+        if outer.name.replace(".", "_").startswith(embedder):
+            yield _target(transformer, outer, rank, config)
 
 
 def _target(transformer: SD3Transformer2DModel, layer: FileLayer, rank: int | None, config: Config) -> LoraTarget:
@@ -74,11 +65,6 @@ def _target(transformer: SD3Transformer2DModel, layer: FileLayer, rank: int | No
         separate=config[Sd3NetworkOptions].split_qkv and len(layer.paths) > 1,
         swapped_halves=layer.swapped_halves,
     )
-
-
-def _kind_rank(config: Config, side: str, kind: str) -> int | None:
-    rank: int | None = asdict(config[Sd3NetworkOptions])[f"{side}_{kind}_dim"]
-    return rank
 
 
 def _trained_blocks(depth: int, config: Config) -> frozenset[int]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import hookimpl
+from loracore.diffusion.model_hooks import cache_identity, encode_images
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
-from loracore.diffusion.vae_hooks import encode_images
+from loracore_sdxl.npz_layout import field_files
 from loracore_sdxl.options import SdxlOptions, findings
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     )
 
 LORACORE_API = 1
-#: Hooks that many architectures answer alike.
-__all__ = ["encode_images"]
+#: Hooks whose answers stand whole in other files, most of them for many architectures.
+__all__ = ["cache_identity", "encode_images", "field_files"]
 
 
 @hookimpl

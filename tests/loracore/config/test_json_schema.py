@@ -62,7 +62,7 @@ def test_it_accepts_a_sample_file() -> None:
         "[[datasets]]\nresolutoin = 64",
         "[[datasets]]\nresolution = 64.5",
         "[[datasets]]\nnum_repeats = 'ten'",
-        "[[datasets]]\nflip_aug = true",
+        "[[datasets]]\nflip_aug = 1",
         "[[datasets]]\n[[datasets.subsets]]\nbatch_size = 2",
     ],
 )

@@ -9,14 +9,11 @@ import pytest
 from PIL import Image
 
 from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
-from loracore.data.picture import Picture
-from loracore.types import Framing
 
 Golden = dict[str, Any]
 Subset = Callable[..., SubsetSpec]
 Dataset = Callable[..., DatasetSpec]
 Paint = Callable[..., Path]
-MakePicture = Callable[..., Picture]
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +27,7 @@ def golden() -> Golden:
 @pytest.fixture
 def subset(tmp_path: Path) -> Subset:
     def build(image_dir: Path = tmp_path, **values: Any) -> SubsetSpec:
-        plain = {
-            "num_repeats": 1,
-            "caption_extension": ".txt",
-            "class_tokens": None,
-            "caption_prefix": "",
-            "caption_suffix": "",
-            "resize_interpolation": None,
-            "place": "data.toml:5",
-        }
+        plain = {"num_repeats": 1, "caption_extension": ".txt", "place": "data.toml:5"}
         return SubsetSpec(image_dir, **{**plain, **values})
 
     return build
@@ -72,15 +61,3 @@ def paint(tmp_path: Path) -> Paint:
         return path
 
     return write
-
-
-@pytest.fixture
-def picture() -> MakePicture:
-    """Make a picture of the index; without a framing it is taken as it is."""
-
-    def make(path: Path, size: tuple[int, int] = (64, 64), **values: Any) -> Picture:
-        plain = {"caption": "", "raw_caption": "", "repeats": 1, "dataset": 0, "subset": 0, "interpolation": None}
-        framing = values.pop("framing", Framing(size, size, (0, 0), size))
-        return Picture(path, framing=framing, **{**plain, **values})
-
-    return make

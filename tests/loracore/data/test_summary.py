@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loracore.config.dataset_spec import DatasetSpec
-from loracore.data.index import scan
-from loracore.data.picture import Index
-from loracore.data.summary import BucketRow, bucket_table, dataset_metadata
+from loracore.config.dataset_spec import CaptionRules, DatasetSpec
+from loracore.data.bucket_table import BucketRow, bucket_table
+from loracore.data.index import Index
+from loracore.data.reading import Reading
+from loracore.data.scanning import scan
+from loracore.data.summary import dataset_metadata
 
 if TYPE_CHECKING:
     from tests.loracore.data.conftest import Dataset, Paint, Subset
@@ -23,17 +25,20 @@ def two_folders(paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path) 
         ("cat/c.png", (768, 512), ""),
     ):
         paint(name, size).with_suffix(".txt").write_text(caption, "utf-8")
-    folders = subset(tmp_path / "dog", num_repeats=3, caption_prefix="photo,"), subset(tmp_path / "cat")
+    affixed = CaptionRules(caption_prefix="photo,")
+    folders = subset(tmp_path / "dog", num_repeats=3, captions=affixed), subset(tmp_path / "cat")
     return dataset(*folders, resolution=(512, 512), enable_bucket=True)
 
 
 @pytest.fixture
 def index(two_folders: DatasetSpec) -> Index:
-    return scan([two_folders])
+    return scan([two_folders], Reading()).training
 
 
 def test_the_bucket_table_counts_pictures_and_samples(index: Index) -> None:
-    assert bucket_table(index) == (BucketRow(0, (512, 512), 2, 6), BucketRow(0, (640, 384), 1, 1))
+    square, wide = bucket_table(index, [4])
+    assert square == BucketRow(0, (512, 512), 2, 6, 2, 0.0, 0.0)
+    assert (wide.size, wide.pictures, wide.samples, wide.batches) == ((640, 384), 1, 1, 1)
 
 
 def test_pictures_are_counted_with_their_repeats(index: Index, two_folders: DatasetSpec) -> None:
@@ -52,7 +57,8 @@ def test_tags_are_those_of_the_files_by_folder(index: Index, two_folders: Datase
     assert tags == {"dog": {"dog": 2, "snow": 1}, "cat": {}}
 
 
-def test_folders_of_one_name_are_told_apart(index: Index, two_folders: DatasetSpec) -> None:
+def test_folders_of_one_name_are_told_apart(two_folders: DatasetSpec) -> None:
+    index = scan([two_folders, two_folders], Reading()).training
     dirs = json.loads(dataset_metadata(index, [two_folders, two_folders])["ss_dataset_dirs"])
     assert list(dirs) == ["dog", "cat", "dog (2)", "cat (2)"]
     assert dirs["dog"] == {"n_repeats": 3, "img_count": 2}
@@ -76,5 +82,5 @@ def test_each_data_set_is_described(index: Index, two_folders: DatasetSpec) -> N
 def test_without_buckets_there_are_no_bounds(paint: Paint, subset: Subset, dataset: Dataset) -> None:
     paint("a.png")
     spec = dataset(subset())
-    found = dataset_metadata(scan([spec]), [spec])
+    found = dataset_metadata(scan([spec], Reading()).training, [spec])
     assert (found["ss_bucket_info"], found["ss_min_bucket_reso"]) == ("null", "None")

@@ -28,7 +28,6 @@ def fates(**options: Any) -> dict[str, str]:
             {"network_train_unet_only": True, "network_train_text_encoder_only": True},
             {"network_train_text_encoder_only": "wrong"},
         ),
-        ({"cache_text_encoder_outputs": True}, {"cache_text_encoder_outputs": "wrong"}),
         ({"cache_text_encoder_outputs": True, "network_train_unet_only": True}, {}),
         (
             {"text_encoder_lr": (1e-5,), "network_train_unet_only": True},
@@ -47,8 +46,26 @@ def fates(**options: Any) -> dict[str, str]:
         ({"max_train_epochs": 1, "max_train_steps": 5}, {"max_train_steps": "without effect"}),
         ({"output_name": "a/b"}, {"output_name": "wrong"}),
         ({"output_name": "my lora v1.2"}, {}),
-        ({"dataset_config": "d.toml", "train_data_dir": "pics"}, {"train_data_dir": "without effect"}),
-        ({"bucket_reso_steps": 20}, {"bucket_reso_steps": "wrong"}),
+        ({"vae_batch_size": 2, "cache_latents": False}, {"vae_batch_size": "without effect"}),
+        (
+            {"vae_batch_size": 2, "cache_latents": False, "cache_latents_to_disk": True},
+            {"cache_latents": "without effect"},
+        ),
+        ({"cache_latents_to_disk": True}, {}),
+        (
+            {
+                "cache_text_encoder_outputs_to_disk": True,
+                "cache_text_encoder_outputs": False,
+                "network_train_unet_only": True,
+            },
+            {"cache_text_encoder_outputs": "without effect"},
+        ),
+        ({"caption_extention": ".txt"}, {"caption_extention": "without effect"}),
+        ({"persistent_data_loader_workers": True}, {"persistent_data_loader_workers": "without effect"}),
+        ({"skip_cache_check": True}, {"skip_cache_check": "without effect"}),
+        ({"cache_info": True}, {"cache_info": "without effect"}),
+        ({"debug_dataset": True}, {"debug_dataset": "unsupported"}),
+        ({"dataset_class": "mine.Own"}, {"dataset_class": "unsupported"}),
     ],
 )
 def test_contradictions_are_found(options: dict[str, Any], expected: dict[str, str]) -> None:

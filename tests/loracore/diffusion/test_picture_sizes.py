@@ -9,7 +9,7 @@ from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
 from loracore.diffusion.picture_sizes import check_sizes
 from loracore.errors import DataError
 
-FISH = SubsetSpec(Path("fish"), 1, ".txt", None, "", "", None, "data.toml:7")
+FISH = SubsetSpec(Path("fish"), 1, "data.toml:7")
 SOUND = DatasetSpec(
     resolution=(1024, 1024),
     batch_size=1,

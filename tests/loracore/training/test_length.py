@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
+
 from loracore import TrainingOptions
-from loracore.data.sampler import MicroBatch
+from loracore.data.sampler import EpochOrder
 from loracore.training.length import run_length, windows
 
-BATCHES = [MicroBatch((row,), (row,)) for row in range(5)]
+BATCHES = EpochOrder(np.arange(5), np.zeros(5, dtype=np.int64), np.arange(6))
 
 
 def test_epochs_win_over_steps() -> None:

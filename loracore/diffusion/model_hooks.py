@@ -1,15 +1,18 @@
-"""The hook that every architecture with a VAE of diffusers' answers alike; its module imports it as its own."""
+"""The hooks that every architecture on diffusers answers alike; its module imports them as its own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loracore.diffusion.identity import cache_identity
 from loracore.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from loracore.types import Latents, Models
+
+__all__ = ["cache_identity", "encode_images"]
 
 
 @hookimpl

@@ -1,0 +1,192 @@
+"""Which caches a run has, what they hold already, and what is left to encode."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loracore.config.config import Config
+from loracore.config.options import DataOptions, PluginOptions
+from loracore.data.cache import LatentCache, TextCache
+from loracore.data.cache_keys import KEY_BYTES, Keys, identity, latents_keys, text_key
+from loracore.data.contents import content_digests, with_contents
+from loracore.data.index import Index
+from loracore.data.places import tables_folder, tensors_folder
+from loracore.data.store.cache_store import CacheStore
+from loracore.data.store.memory import MemoryStore
+from loracore.data.store.store import Store
+from loracore.training.encoding import Wanted, encode_pictures, encode_texts, stored_dtype
+from loracore.training.exporting import export_field_latents, export_field_texts
+from loracore.training.importing import import_field_latents, import_field_texts
+from loracore.training.phases import Loading
+from loracore.training.processes import Processes
+from loracore.types import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What filling a cache came to, in entries."""
+
+    name: str
+    hits: int
+    new: int
+    notes: tuple[str, ...] = ()  # what came of the field's files beside the pictures
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.hits} from the cache, {self.new} encoded now"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PictureKeys:
+    """Under which keys a run's latents are in its store, by row of the index."""
+
+    index: Index
+    plain: Keys  # n, 16
+    mirrored: Keys  # n, 16
+    flips: NDArray[np.bool_]  # n: mirror images are needed too
+
+    def slots(self, store: CacheStore) -> NDArray[np.int64]:
+        """Return where the latents are: n, 2, the mirror image behind; -1 where they are missing or never needed."""
+        mirrored = np.where(self.flips, store.find(self.mirrored), -1)
+        return np.stack([store.find(self.plain), mirrored], axis=1)
+
+    def lacking(self, store: CacheStore) -> NDArray[np.int64]:
+        """Return the rows of which the store lacks something; the same picture may be in several of them."""
+        slots = self.slots(store)
+        return np.flatnonzero((slots[:, 0] < 0) | (self.flips & (slots[:, 1] < 0)))
+
+    def missing(self, store: CacheStore) -> list[Wanted]:
+        """Return what the store lacks, every key once."""
+        slots = self.slots(store)
+        found: dict[bytes, Wanted] = {}
+        for flipped, keys in enumerate((self.plain, self.mirrored)):
+            lacking = (slots[:, flipped] < 0) & (self.flips if flipped else True)
+            for row in np.flatnonzero(lacking).tolist():
+                key = keys[row].tobytes()
+                found.setdefault(key, Wanted(row, bool(flipped), key))
+        return list(found.values())
+
+    def take(self, rows: NDArray[np.bool_]) -> PictureKeys:
+        """Return some rows."""
+        return PictureKeys(self.index.take(rows), self.plain[rows], self.mirrored[rows], self.flips[rows])
+
+
+def caches_latents(config: Config) -> bool:
+    """Tell whether pictures are encoded once: not where colours or cuts are new in every visit."""
+    subsets = (subset for dataset in config.datasets for subset in dataset.subsets)
+    return config[DataOptions].caches_latents and not any(subset.augmentations.random_pixels for subset in subsets)
+
+
+def open_store(config: Config, *, on_disk: bool) -> CacheStore:
+    """Return the store that all runs share, or one that this run forgets."""
+    return Store(tensors_folder(config)) if on_disk else MemoryStore()
+
+
+def picture_keys(loading: Loading, index: Index, *, on_disk: bool) -> PictureKeys:
+    """Return the keys of a run's latents; what only this run keeps needs no more than the row as its key.
+
+    Their index is the given one, with digests in its tables where keys are made of them.
+    """
+    flips = np.array([source.subset.augmentations.flip_aug for source in index.sources], dtype=np.bool_)
+    wanted = flips[index.source_rows]
+    if not on_disk:
+        rows = np.zeros((2, len(index), KEY_BYTES), dtype=np.uint8)
+        rows[:, :, :8] = np.arange(len(index), dtype="<i8")[:, None].view(np.uint8)
+        rows[1, :, 8] = 1
+        return PictureKeys(index, rows[0], rows[1], wanted)
+    own = latents_identity(loading)
+    index = with_contents(index, tables_folder(loading.config))
+    digests, mask_digests = content_digests(index)
+    plain = latents_keys(own, index, digests, mask_digests, flipped=False)
+    mirrored = latents_keys(own, index, digests, mask_digests, flipped=True) if wanted.any() else plain
+    return PictureKeys(index, plain, mirrored, wanted)
+
+
+def latents_identity(loading: Loading) -> bytes:
+    """Return what all latents of this run have in common: model, precision and options."""
+    config = loading.config
+    return identity(
+        "latents",
+        {
+            "arch": config[PluginOptions].arch,
+            "model": loading.hook.cache_identity(part="vae", config=config),
+            "dtype": str(loading.dtype),
+            "stored": str(stored_dtype(loading.dtype)),
+            "options": config.affecting("latents"),
+        },
+    )
+
+
+def text_identity(loading: Loading, encoders: Collection[Part]) -> bytes:
+    """Return what all encoded captions of this run have in common: models, precision and options."""
+    config = loading.config
+    models = {part: loading.hook.cache_identity(part=part, config=config) for part in encoders}
+    values = {"arch": config[PluginOptions].arch, "models": models, "dtype": str(loading.dtype)}
+    return identity("text", {**values, "options": config.affecting("text")})
+
+
+def fill_latents(
+    loading: Loading, processes: Processes, keys: PictureKeys, store: CacheStore, *, on_disk: bool
+) -> tuple[LatentCache, Filled]:
+    """Encode the pictures that the store lacks, and return the cache; processes share the work on a disk.
+
+    Raises DataError naming pictures that cannot be encoded.
+    """
+    config, notes = loading.config, list[str]()
+    if on_disk:
+        if processes.main:
+            notes += import_field_latents(loading, keys, store, keys.missing(store), show=True)
+        processes.wait()
+        store.refresh()
+    missing, slots = keys.missing(store), keys.slots(store)
+    hits = len(np.unique(slots[slots >= 0]))  # one entry may serve several rows
+    own = [wanted for wanted in missing if not on_disk or _is_own(processes, wanted.key)]
+    encode_pictures(loading, keys.index, store, own, hits=hits, show=processes.main)
+    if on_disk:
+        processes.wait()
+        store.refresh()
+        if processes.main and config[DataOptions].cache_format == "npz":
+            notes += export_field_latents(loading, keys, store, show=True)
+    return LatentCache(store, keys.slots(store)), Filled("latents", hits, len(missing), tuple(notes))
+
+
+def fill_texts(
+    loading: Loading,
+    processes: Processes,
+    index: Index,
+    captions: Sequence[str],
+    encoders: Collection[Part],
+    store: CacheStore,
+    *,
+    on_disk: bool,
+) -> tuple[TextCache, Filled]:
+    """Encode the captions that the store lacks, and return the cache; processes share the work on a disk."""
+    own_identity = text_identity(loading, encoders) if on_disk else b""
+    notes: list[str] = []
+    missing = [caption for caption in captions if store.slot(text_key(own_identity, caption)) < 0]
+    if on_disk:
+        if processes.main:
+            notes += import_field_texts(loading, index, store, own_identity, missing, encoders, show=True)
+        processes.wait()
+        store.refresh()
+        missing = [caption for caption in captions if store.slot(text_key(own_identity, caption)) < 0]
+    own = [one for one in missing if not on_disk or _is_own(processes, text_key(own_identity, one))]
+    hits = len(captions) - len(missing)
+    encode_texts(loading, store, own_identity, own, encoders, hits=hits, show=processes.main)
+    if on_disk:
+        processes.wait()
+        store.refresh()
+        if processes.main and loading.config[DataOptions].cache_format == "npz":
+            notes += export_field_texts(loading, index, store, own_identity, encoders, show=True)
+    return TextCache(store, own_identity), Filled("captions", hits, len(missing), tuple(notes))
+
+
+def _is_own(processes: Processes, key: bytes) -> bool:
+    """Tell whether this process encodes the entry.
+
+    The key decides, not its place among what is missing: a process that looks later misses less.
+    """
+    return int.from_bytes(key[:4], "little") % processes.count == processes.index

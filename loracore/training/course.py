@@ -1,0 +1,58 @@
+"""Every optimizer step of a run: which samples make it, and what is read with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from loracore.config.dataset_spec import CaptionRules
+from loracore.data.caption_rules import depends_on_step, drops_captions, is_random
+from loracore.data.index import Index
+from loracore.data.sampler import epoch_order
+from loracore.data.visits import Draws, Visit
+from loracore.training.length import Length, Window, windows
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Course:
+    """The steps of a run, in an order that (seed, epoch) decide alone."""
+
+    index: Index
+    batch_sizes: Sequence[int]  # of each data set, on each device
+    seed: int
+    processes: int
+    accumulation: int
+    length: Length
+
+    def windows(self) -> Iterator[Window]:
+        """Give every optimizer step, epoch by epoch."""
+        for epoch in range(self.length.epochs):
+            order = epoch_order(self.index, self.batch_sizes, self.seed, epoch, self.processes)
+            yield from windows(epoch, order, self.accumulation, self.length)
+
+    def captions(self, draws: Draws) -> list[str]:
+        """Return every text that the run's visits read, sorted, each once.
+
+        Where texts change from visit to visit, every visit is gone through: about 20 µs each.
+        """
+        changing = [_changes(source.subset.captions) for source in self.index.sources]
+        rows = range(len(self.index))
+        found = {
+            draws.caption(self.index.picture(row), Visit(0, 0, 0))
+            for row in rows
+            if not changing[self.index.source_rows[row]]
+        }
+        if any(changing):
+            for window in self.windows():
+                visits = (pair for batch in window.batches for pair in zip(batch.rows, batch.turns, strict=True))
+                found |= {
+                    draws.caption(self.index.picture(row), Visit(window.epoch, turn, window.step - 1))
+                    for row, turn in visits
+                    if changing[self.index.source_rows[row]]
+                }
+        return sorted(found)
+
+
+def _changes(rules: CaptionRules) -> bool:
+    """Tell whether a picture's text differs between visits."""
+    return is_random(rules) or drops_captions(rules) or depends_on_step(rules)
