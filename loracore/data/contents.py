@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from loracore.data.cache_keys import KEY_BYTES, Keys
-from loracore.data.digests import with_digests
 from loracore.data.index import Index, Rows
-from loracore.data.picture_table import PictureTable
 from loracore.data.sources import Source
+from loracore.data.tables.digests import with_digests
+from loracore.data.tables.picture_table import PictureTable
 from loracore.errors import DataError, Problem
 
 #: What tells tables apart: place, caption extension, fingerprint. One folder of several data sets is one table.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loracore.data.buckets import Size
 from loracore.data.framings import Framings
-from loracore.data.picture import Picture
+from loracore.data.pictures.picture import Picture
 from loracore.data.sources import Source
 from loracore.types import Framing
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from loracore.data.cache import LatentCache, TextCache
-from loracore.data.images import Pixels, load_pixels
 from loracore.data.index import Index
-from loracore.data.picture import Picture
+from loracore.data.pictures.images import Pixels, load_pixels
+from loracore.data.pictures.picture import Picture
 from loracore.data.sampler import MicroBatch
 from loracore.data.visits import Draws, Visit
 from loracore.types import Examples, Latents

@@ -15,11 +15,11 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from loracore.data.contents import TableName, needed, table_name, workers
-from loracore.data.decoding import check_decoding
-from loracore.data.digests import equal_lengths, same_pictures, with_digests
 from loracore.data.index import Index
-from loracore.data.picture_table import Decoded, PictureTable
 from loracore.data.sources import Source
+from loracore.data.tables.decoding import check_decoding
+from loracore.data.tables.digests import equal_lengths, same_pictures, with_digests
+from loracore.data.tables.picture_table import Decoded, PictureTable
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -11,15 +11,15 @@ import numpy as np
 
 from loracore.config.options import DataOptions
 from loracore.data import scan_messages as said
-from loracore.data.columns import TextColumn
-from loracore.data.face_crop import face_of
-from loracore.data.folder_table import scan_folder, scan_list
-from loracore.data.image_files import readable_suffixes
 from loracore.data.index import Rows
-from loracore.data.metadata_file import read_metadata
-from loracore.data.picture_table import CaptionState, PictureTable
+from loracore.data.lists.metadata_file import read_metadata
+from loracore.data.pictures.face_crop import face_of
+from loracore.data.pictures.image_files import readable_suffixes
 from loracore.data.places import tables_folder
 from loracore.data.sources import Listed, Masks, Source
+from loracore.data.tables.columns import TextColumn
+from loracore.data.tables.folder_table import scan_folder, scan_list
+from loracore.data.tables.picture_table import CaptionState, PictureTable
 from loracore.errors import DataError, Problem
 
 if TYPE_CHECKING:

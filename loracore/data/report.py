@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loracore.data.bucket_table import BucketRow, bucket_table
-from loracore.data.captions import tag_frequency
+from loracore.data.captions.texts import tag_frequency
 from loracore.data.index import Index
 from loracore.data.proving import Proof, prove, same_files
 from loracore.data.reading import Reading

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loracore.data.headers import read_size
-from loracore.data.picture_table import CaptionState, PictureTable
+from loracore.data.pictures.headers import read_size
 from loracore.data.sources import Source
+from loracore.data.tables.picture_table import CaptionState, PictureTable
 from loracore.errors import DataError, Problem
 
 if TYPE_CHECKING:

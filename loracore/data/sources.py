@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loracore.config.dataset_spec import SubsetSpec
-from loracore.data.captions import caption_text
-from loracore.data.columns import TextColumn
-from loracore.data.metadata_file import entry_caption
-from loracore.data.picture_table import CaptionState, PictureTable
+from loracore.data.captions.texts import caption_text
+from loracore.data.lists.metadata_file import entry_caption
+from loracore.data.tables.columns import TextColumn
+from loracore.data.tables.picture_table import CaptionState, PictureTable
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loracore.data.captions import tag_frequency
+from loracore.data.captions.texts import tag_frequency
 from loracore.data.index import Rows
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from loracore.data.caption_rules import CaptionVisit, dropped, drops_captions, is_random, worded_caption
-from loracore.data.picture import Picture
+from loracore.data.captions.rules import CaptionVisit, dropped, drops_captions, is_random, worded_caption
+from loracore.data.pictures.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)

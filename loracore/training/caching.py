@@ -6,22 +6,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loracore.config.config import Config
 from loracore.config.options import DataOptions, PluginOptions
 from loracore.data.cache import LatentCache, TextCache
-from loracore.data.cache_keys import KEY_BYTES, Keys, identity, latents_keys, text_key
-from loracore.data.contents import content_digests, with_contents
+from loracore.data.cache_keys import identity, text_key
 from loracore.data.index import Index
-from loracore.data.places import tables_folder, tensors_folder
+from loracore.data.places import tensors_folder
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.store import Store
-from loracore.training.encoding import Wanted, encode_pictures, encode_texts, stored_dtype
+from loracore.training.encoding import encode_pictures, encode_texts
 from loracore.training.exporting import export_field_latents, export_field_texts
 from loracore.training.importing import import_field_latents, import_field_texts
 from loracore.training.phases import Loading
+from loracore.training.picture_keys import PictureKeys
 from loracore.training.processes import Processes
 from loracore.types import Part
 
@@ -39,41 +38,6 @@ class Filled:
         return f"{self.name}: {self.hits} from the cache, {self.new} encoded now"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class PictureKeys:
-    """Under which keys a run's latents are in its store, by row of the index."""
-
-    index: Index
-    plain: Keys  # n, 16
-    mirrored: Keys  # n, 16
-    flips: NDArray[np.bool_]  # n: mirror images are needed too
-
-    def slots(self, store: CacheStore) -> NDArray[np.int64]:
-        """Return where the latents are: n, 2, the mirror image behind; -1 where they are missing or never needed."""
-        mirrored = np.where(self.flips, store.find(self.mirrored), -1)
-        return np.stack([store.find(self.plain), mirrored], axis=1)
-
-    def lacking(self, store: CacheStore) -> NDArray[np.int64]:
-        """Return the rows of which the store lacks something; the same picture may be in several of them."""
-        slots = self.slots(store)
-        return np.flatnonzero((slots[:, 0] < 0) | (self.flips & (slots[:, 1] < 0)))
-
-    def missing(self, store: CacheStore) -> list[Wanted]:
-        """Return what the store lacks, every key once."""
-        slots = self.slots(store)
-        found: dict[bytes, Wanted] = {}
-        for flipped, keys in enumerate((self.plain, self.mirrored)):
-            lacking = (slots[:, flipped] < 0) & (self.flips if flipped else True)
-            for row in np.flatnonzero(lacking).tolist():
-                key = keys[row].tobytes()
-                found.setdefault(key, Wanted(row, bool(flipped), key))
-        return list(found.values())
-
-    def take(self, rows: NDArray[np.bool_]) -> PictureKeys:
-        """Return some rows."""
-        return PictureKeys(self.index.take(rows), self.plain[rows], self.mirrored[rows], self.flips[rows])
-
-
 def caches_latents(config: Config) -> bool:
     """Tell whether pictures are encoded once: not where colours or cuts are new in every visit."""
     subsets = (subset for dataset in config.datasets for subset in dataset.subsets)
@@ -83,41 +47,6 @@ def caches_latents(config: Config) -> bool:
 def open_store(config: Config, *, on_disk: bool) -> CacheStore:
     """Return the store that all runs share, or one that this run forgets."""
     return Store(tensors_folder(config)) if on_disk else MemoryStore()
-
-
-def picture_keys(loading: Loading, index: Index, *, on_disk: bool) -> PictureKeys:
-    """Return the keys of a run's latents; what only this run keeps needs no more than the row as its key.
-
-    Their index is the given one, with digests in its tables where keys are made of them.
-    """
-    flips = np.array([source.subset.augmentations.flip_aug for source in index.sources], dtype=np.bool_)
-    wanted = flips[index.source_rows]
-    if not on_disk:
-        rows = np.zeros((2, len(index), KEY_BYTES), dtype=np.uint8)
-        rows[:, :, :8] = np.arange(len(index), dtype="<i8")[:, None].view(np.uint8)
-        rows[1, :, 8] = 1
-        return PictureKeys(index, rows[0], rows[1], wanted)
-    own = latents_identity(loading)
-    index = with_contents(index, tables_folder(loading.config))
-    digests, mask_digests = content_digests(index)
-    plain = latents_keys(own, index, digests, mask_digests, flipped=False)
-    mirrored = latents_keys(own, index, digests, mask_digests, flipped=True) if wanted.any() else plain
-    return PictureKeys(index, plain, mirrored, wanted)
-
-
-def latents_identity(loading: Loading) -> bytes:
-    """Return what all latents of this run have in common: model, precision and options."""
-    config = loading.config
-    return identity(
-        "latents",
-        {
-            "arch": config[PluginOptions].arch,
-            "model": loading.hook.cache_identity(part="vae", config=config),
-            "dtype": str(loading.dtype),
-            "stored": str(stored_dtype(loading.dtype)),
-            "options": config.affecting("latents"),
-        },
-    )
 
 
 def text_identity(loading: Loading, encoders: Collection[Part]) -> bytes:

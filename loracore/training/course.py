@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loracore.config.dataset_spec import CaptionRules
-from loracore.data.caption_rules import depends_on_step, drops_captions, is_random
+from loracore.data.captions.rules import depends_on_step, drops_captions, is_random
 from loracore.data.index import Index
 from loracore.data.sampler import epoch_order
 from loracore.data.visits import Draws, Visit

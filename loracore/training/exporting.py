@@ -13,7 +13,8 @@ import torch
 from tqdm import tqdm
 
 from loracore.data.cache_keys import text_key
-from loracore.data.field_files import (
+from loracore.data.index import Index
+from loracore.data.npz.field_files import (
     FieldLatents,
     Floats,
     latents_arrays,
@@ -21,10 +22,9 @@ from loracore.data.field_files import (
     latents_paths,
     text_arrays,
 )
-from loracore.data.field_places import is_upright, newer_than_picture, shared_files
-from loracore.data.images import load_pixels
-from loracore.data.index import Index
-from loracore.data.npz_files import Arrays, DamagedNpzError, write_npz
+from loracore.data.npz.field_places import is_upright, newer_than_picture, shared_files
+from loracore.data.npz.npz_files import Arrays, DamagedNpzError, write_npz
+from loracore.data.pictures.images import load_pixels
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.store.tensors import to_tensors
 from loracore.errors import DataError
@@ -32,8 +32,8 @@ from loracore.training.importing import FieldPictures, loaded_encoders, plain_ca
 from loracore.types import FieldFiles, LatentsFile, Part, TextFile
 
 if TYPE_CHECKING:
-    from loracore.training.caching import PictureKeys
     from loracore.training.phases import Loading
+    from loracore.training.picture_keys import PictureKeys
 
 _NAMED = 3  # pictures: more would say the same
 _NONE = "cache_format: no .npz files are written, there are none for this architecture"

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from loracore.data.cache import append, latents_entry
 from loracore.data.cache_keys import text_key
-from loracore.data.field_files import (
+from loracore.data.index import Index
+from loracore.data.npz.field_files import (
     Origin,
     WantedLatents,
     latents_origin,
@@ -24,7 +25,7 @@ from loracore.data.field_files import (
     text_origin,
     text_path,
 )
-from loracore.data.field_places import (
+from loracore.data.npz.field_places import (
     is_upright,
     newer_than_caption,
     newer_than_picture,
@@ -32,16 +33,15 @@ from loracore.data.field_places import (
     shared_files,
     spoken_as_written,
 )
-from loracore.data.index import Index
-from loracore.data.npz_files import DamagedNpzError
+from loracore.data.npz.npz_files import DamagedNpzError
 from loracore.data.store.cache_store import CacheStore
 from loracore.training.encoding import Wanted, stored_dtype
 from loracore.training.losses import latent_masks
 from loracore.types import FieldFiles, Latents, LatentsFile, Part, TextFile
 
 if TYPE_CHECKING:
-    from loracore.training.caching import PictureKeys
     from loracore.training.phases import Loading
+    from loracore.training.picture_keys import PictureKeys
 
 Item = TypeVar("Item")
 

@@ -20,16 +20,15 @@ from loracore.data.visits import Draws
 from loracore.errors import DataError, Problem
 from loracore.training.caching import (
     Filled,
-    PictureKeys,
     caches_latents,
     fill_latents,
     fill_texts,
     open_store,
-    picture_keys,
 )
 from loracore.training.course import Course
 from loracore.training.length import run_length
 from loracore.training.phases import Loading
+from loracore.training.picture_keys import PictureKeys, picture_keys
 from loracore.training.processes import Processes
 from loracore.types import Part
 

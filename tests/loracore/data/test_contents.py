@@ -11,10 +11,10 @@ import pytest
 from loracore import DataError
 from loracore.data.contents import changed_picture, content_digests, with_contents
 from loracore.data.index import Index
-from loracore.data.picture_table import DIGEST
 from loracore.data.proving import prove
 from loracore.data.reading import Reading
 from loracore.data.scanning import scan
+from loracore.data.tables.picture_table import DIGEST
 from tests.loracore.data.conftest import Dataset, Paint, Subset
 
 Scan = Callable[..., Index]

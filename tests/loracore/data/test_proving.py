@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from loracore.data.index import Index
-from loracore.data.picture_table import Decoded
 from loracore.data.proving import prove, same_files
 from loracore.data.reading import Reading
 from loracore.data.scanning import survey_of
+from loracore.data.tables.picture_table import Decoded
 
 if TYPE_CHECKING:
     from loracore.config.dataset_spec import DatasetSpec

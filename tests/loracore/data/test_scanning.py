@@ -10,7 +10,7 @@ from PIL import Image
 
 from loracore.config.dataset_spec import Augmentations
 from loracore.data.index import Index
-from loracore.data.picture import Picture
+from loracore.data.pictures.picture import Picture
 from loracore.data.reading import Reading
 from loracore.data.scanning import scan, survey_of
 from loracore.errors import DataError

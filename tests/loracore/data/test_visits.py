@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loracore.config.dataset_spec import Augmentations, CaptionRules, SubsetSpec
-from loracore.data.picture import Picture
+from loracore.data.pictures.picture import Picture
 from loracore.data.visits import Draws, Visit
 from loracore.types import Framing
 

@@ -14,18 +14,18 @@ import torch
 from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
 from loracore.data.cache_keys import text_key
-from loracore.data.field_files import crop_box
 from loracore.data.index import Index
+from loracore.data.npz.field_files import crop_box
 from loracore.data.reading import reading_of
 from loracore.data.scanning import scan
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.tensors import to_tensors
 from loracore.hookspecs import hookimpl
-from loracore.training.caching import PictureKeys, picture_keys
 from loracore.training.encoding import encode_pictures, encode_texts
 from loracore.training.exporting import export_field_latents, export_field_texts
 from loracore.training.importing import import_field_latents, import_field_texts
 from loracore.training.phases import Loading
+from loracore.training.picture_keys import PictureKeys, picture_keys
 from loracore.types import FieldFiles, LatentsFile, TextFile
 
 PLAIN = LatentsFile("_toy.npz", channels=3, scale=0.5, shift=0.25, legacy=True)

@@ -15,8 +15,9 @@ from loracore.config.datasets import read_datasets
 from loracore.data.reading import Reading
 from loracore.data.scanning import scan
 from loracore.data.store.store import Store
-from loracore.training.caching import fill_latents, fill_texts, open_store, picture_keys
+from loracore.training.caching import fill_latents, fill_texts, open_store
 from loracore.training.phases import Loading
+from loracore.training.picture_keys import picture_keys
 from loracore.training.processes import Processes
 from tests.conftest import install_metadata
 from tests.loracore.training.conftest import DISK, Trained, Watch, WriteData, aged

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from loracore import Batch, DataError
-from loracore.data.folder_table import scan_folder
-from loracore.data.image_files import readable_suffixes
+from loracore.data.pictures.image_files import readable_suffixes
+from loracore.data.tables.folder_table import scan_folder
 from tests.loracore.training.conftest import DISK, Trained, Watch, WriteData, aged
 
 Cut = Callable[[Path], Path]

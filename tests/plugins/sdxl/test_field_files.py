@@ -10,7 +10,7 @@ import pytest
 from loracore_sdxl import field_files
 
 from loracore import Framing
-from loracore.data.field_files import (
+from loracore.data.npz.field_files import (
     Origin,
     WantedLatents,
     crop_box,

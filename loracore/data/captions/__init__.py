@@ -1,0 +1,1 @@
+"""What captions say, and what of it the text encoders read."""

@@ -1,0 +1,1 @@
+"""Pictures and captions as lists of the field name them."""

@@ -1,0 +1,1 @@
+"""The field's own cache files beside pictures."""

@@ -1,0 +1,1 @@
+"""Picture files: their sizes, and their pixels as they are trained."""
