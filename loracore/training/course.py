@@ -24,11 +24,12 @@ class Course:
     accumulation: int
     length: Length
 
-    def windows(self) -> Iterator[Window]:
-        """Give every optimizer step, epoch by epoch."""
-        for epoch in range(self.length.epochs):
+    def windows(self, taken: int = 0) -> Iterator[Window]:
+        """Give every optimizer step behind the first ``taken``, epoch by epoch; those are not gone through."""
+        first, within = divmod(taken, self.length.steps_per_epoch)
+        for epoch in range(first, self.length.epochs):
             order = epoch_order(self.index, self.batch_sizes, self.seed, epoch, self.processes)
-            yield from windows(epoch, order, self.accumulation, self.length)
+            yield from windows(epoch, order, self.accumulation, self.length, within if epoch == first else 0)
 
     def captions(self, draws: Draws) -> list[str]:
         """Return every text that the run's visits read, sorted, each once.

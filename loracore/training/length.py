@@ -47,12 +47,13 @@ class Window:
         return sum(len(batch.rows) for batch in self.batches)
 
 
-def windows(epoch: int, order: EpochOrder, accumulation: int, length: Length) -> Iterator[Window]:
-    """Give the steps of one epoch (0-based), up to the run's last."""
-    first = epoch * length.steps_per_epoch
-    for number, start in enumerate(range(0, len(order), accumulation), first + 1):
+def windows(epoch: int, order: EpochOrder, accumulation: int, length: Length, taken: int = 0) -> Iterator[Window]:
+    """Give the steps of one epoch (0-based) behind its first ``taken``, up to the run's last."""
+    before = epoch * length.steps_per_epoch
+    for within in range(taken, length.steps_per_epoch):
+        number = before + within + 1
         if number > length.steps:
             return
-        ends = number == first + length.steps_per_epoch or number == length.steps
-        stop = min(start + accumulation, len(order))
+        ends = within + 1 == length.steps_per_epoch or number == length.steps
+        start, stop = within * accumulation, min((within + 1) * accumulation, len(order))
         yield Window(number, epoch, tuple(order[batch] for batch in range(start, stop)), ends)

@@ -35,7 +35,14 @@ def train(
     hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
     with hold:
         scanned = scan(datasets, reading_of(config, seed))
-        notes = [*notes, *left_out, *scanned.training.warnings]
+        notes = [*notes, *left_out, *scanned.training.warnings, *_held_out(len(scanned.validation))]
         plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, notes)
         train_loop(assemble_run(rehearse(plan), files))
     return files.final if processes.main else None
+
+
+def _held_out(count: int) -> Sequence[str]:
+    """Return what is said of pictures that are not trained on."""
+    if not count:
+        return ()
+    return (f"{count} pictures are held out by validation_split; this version computes no validation loss from them",)

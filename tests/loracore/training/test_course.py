@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from loracore import TrainingOptions
+from loracore.data.buckets import Buckets
+from loracore.training.course import Course
+from loracore.training.length import run_length
+from tests.loracore.data.indexes import index_of
 from tests.loracore.training.conftest import DISK, Trained, Watch
 
 LONG = ("--max_train_epochs", "12", "--caption_variants", "3")
@@ -86,3 +91,11 @@ def test_texts_follow_pictures_whatever_was_left_out(trained: Trained, pictures:
     watch = trained(*DISK, *words).watch
     assert len(texts(watch)) == 5
     assert set(watch.read) == set(watch.captions)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3, 6, 7])
+def test_a_course_goes_on_anywhere_without_going_through_what_was_before(taken: int) -> None:
+    index = index_of([(0, (64, 64), 1)] * 5, Buckets((64, 64), ((64, 64),), 64))
+    length = run_length(5, TrainingOptions(max_train_steps=8, gradient_accumulation_steps=2))
+    course = Course(index, [1], seed=3, processes=1, accumulation=2, length=length)
+    assert list(course.windows(taken)) == list(course.windows())[taken:]

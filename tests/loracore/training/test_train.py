@@ -307,3 +307,9 @@ def test_the_output_folder_is_looked_at_before_the_pictures(train_toy: TrainToy,
     (pictures / "0.png").write_bytes(b"no picture")
     with pytest.raises(LoracoreError, match="exists already"):
         train_toy()
+
+
+def test_what_is_held_out_is_said(train_toy: TrainToy, capsys: pytest.CaptureFixture[str]) -> None:
+    train_toy("--validation_split", "0.3", "--max_train_steps", "1")
+    said = capsys.readouterr()
+    assert "2 pictures are held out by validation_split" in said.out + said.err
