@@ -111,7 +111,7 @@ def measure_reading(pictures: Path, work: Path) -> Figures:
     from loracore.data.store.tensors import to_tensors
 
     _fill(pictures, work)
-    store = Store(work / "tensors")
+    store = Store(work / f"tensors-{pictures.name}")
     keys = [_key("latents", row) for row in range(CACHED)]
     rng = random.Random(1)  # noqa: S311  # an order
     taken = []
@@ -140,7 +140,7 @@ def measure_loading(pictures: Path, work: Path) -> Figures:
 
     _fill(pictures, work)
     index = scan([_dataset(pictures, batch_size=4)], Reading(keep=work / "tables")).training.take(np.arange(CACHED))
-    store = Store(work / "tensors")
+    store = Store(work / f"tensors-{pictures.name}")
     keys = np.frombuffer(b"".join(_key("latents", row) for row in range(CACHED)), dtype=np.uint8).reshape(-1, 16)
     slots = np.stack([store.find(keys), np.full(CACHED, -1)], axis=1)
     loader = Loader(index, Draws(0, 1), [1.0], LatentCache(store, slots), TextCache(store, b""))
@@ -251,7 +251,7 @@ def _fill(pictures: Path, work: Path) -> None:
     from loracore.data.cache_keys import text_key
     from loracore.data.store.store import Store
 
-    with Store(work / "tensors") as store:
+    with Store(work / f"tensors-{pictures.name}") as store:
         if store.slot(_key("latents", CACHED - 1)) >= 0:
             return
         for row in range(CACHED):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+#: What a terminal obeys, breaks lines at or cannot print: control characters, separators of lines, marks that turn the
+#: direction of writing, and halves of surrogate pairs, which names of files may hold.
+_COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        return f"{place}{self.message}" + (f" ({self.fix})" if self.fix else "")
+        return printable(f"{place}{self.message}" + (f" ({self.fix})" if self.fix else ""))
 
 
 class LoracoreError(Exception):
@@ -51,6 +56,11 @@ class PluginError(LoracoreError):
 
 class DataError(LoracoreError):
     """Pictures, captions or weight files that cannot be used."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text as one line that commands no terminal: names of files may hold anything, such as ``\x1b[31m``."""
+    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

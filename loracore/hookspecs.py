@@ -56,8 +56,9 @@ def options() -> tuple[type, ...]:  # type: ignore[empty-body]  # a specificatio
 def check_options(config: Config) -> Sequence[Finding]:  # type: ignore[empty-body]
     """Return what is wrong, unsupported or without effect in these options; every plugin's answer is collected.
 
-    Called once, after every option has its type and range checked and before torch is imported; files may be looked at,
-    quickly.
+    Called after every option has its type and range checked and before torch is imported; files may be looked at,
+    quickly. Called a second time by commands that read data sets, then with ``config.datasets`` filled, which is empty
+    the first time: findings that need data sets appear only then, and what was said before is not said again.
     """
 
 

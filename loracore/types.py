@@ -202,15 +202,15 @@ class LatentsFile:
     """How the field lays out its ``.npz`` files of encoded pictures.
 
     Such a file is named ``<stem>_<width>x<height>`` for its picture, with ``suffix`` behind it. What it holds is one
-    draw of the VAE, unscaled: a latent is (stored - shift) * scale, and 8 pixels wide.
+    draw of the VAE, unscaled: a latent is (stored - shift) * scale.
     """
 
     suffix: str
     channels: int
+    pixels: int  # of a picture to one latent, on each side
     scale: float
     shift: float = 0.0
     sized_keys: bool = False  # arrays are named for the latents' height and width too: one file, several resolutions
-    legacy: bool = False  # ``<stem>.npz`` is another name of such a file, and comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,9 @@ class TextFile:
     #: arrays have columns of is these, side by side in the order of the arrays.
     columns: Mapping[str, Mapping[str, int]]
     lengths: Mapping[str, int]  # tokens by array; an array without has no axis of tokens
-    encoders: tuple[Part, ...]  # who said what it holds; where others, or not all of them, are cached, it is of no use
+    #: Who said what it holds → the width of its token embeddings. Of no use where others, not all of them, or models of
+    #: another width are cached.
+    encoders: Mapping[Part, int]
     flags: Mapping[str, bool] = field(default_factory=dict)  # what scalar arrays must say
     writable: bool = True  # False: such a file holds more than our conditioning does
 

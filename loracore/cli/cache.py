@@ -9,8 +9,8 @@ import click
 
 from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
-from loracore.cli.train import read_with_data
-from loracore.config.datasets import read_datasets
+from loracore.cli.train import read_with_data, with_datasets
+from loracore.errors import printable
 
 
 @run_command(needs=("arch", "pretrained_model_name_or_path"), read=read_with_data)
@@ -21,7 +21,7 @@ def cache(request: Request) -> None:
     train. An interrupted filling goes on where it stopped. A picture that was changed is seen by its time of change or
     its length, and encoded again; the old one stays known.
     """
-    datasets = read_datasets(request.config, request.document)
+    request, datasets = with_datasets(request)
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one says what is worth saying
         logging.disable(logging.WARNING)
 
@@ -30,4 +30,4 @@ def cache(request: Request) -> None:
     idle = f"{request.config.place('cache_format')}: "  # of a run that keeps nothing; here everything is kept
     notes = [note for note in request.notes if not note.startswith(idle)]
     for line in fill_caches(request.config, request.plugins, datasets, notes):
-        click.echo(line)
+        click.echo(printable(line))

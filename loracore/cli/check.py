@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import click
+import pluggy
 
 from loracore.cli.check_json import described
 from loracore.cli.check_text import lines
@@ -19,11 +20,12 @@ from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.datasets import read_datasets
 from loracore.config.options import DataOptions, TrainingOptions
+from loracore.config.plugin_findings import dataset_findings
 from loracore.config.sound_datasets import sound_datasets
 from loracore.config.toml_file import TomlFile
 from loracore.data.reading import reading_of
 from loracore.data.report import make_report
-from loracore.errors import ConfigError, LoracoreError, Problem
+from loracore.errors import ConfigError, LoracoreError, Problem, printable
 
 _WRONG = 1  # exit code
 
@@ -38,6 +40,7 @@ class Asked:
     document: TomlFile | None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()  # options without effect
+    hook: pluggy.HookRelay | None = None  # None: something is wrong with the options
 
 
 def _asked(words: Sequence[str], needs: Collection[str]) -> Asked:
@@ -49,7 +52,7 @@ def _asked(words: Sequence[str], needs: Collection[str]) -> Asked:
         if sound is None:
             return Asked(None, None, error.problems)
         return Asked(*sound, (*error.problems, *data_problems(*sound)))
-    return Asked(request.config, request.document, notes=request.notes)
+    return Asked(request.config, request.document, notes=request.notes, hook=request.plugins.hook)
 
 
 @run_command(switches={"json": "print one JSON object"}, read=_asked)
@@ -64,7 +67,7 @@ def check(asked: Asked, *, json: bool) -> None:
         click.echo(json_format.dumps(described(findings)))
     else:
         for line in lines(findings):
-            click.echo(line)
+            click.echo(printable(line))
     if findings.problems:
         click.get_current_context().exit(_WRONG)
 
@@ -96,9 +99,16 @@ def _datasets(asked: Asked, config: Config) -> tuple[tuple[DatasetSpec, ...], Fi
     problems = asked.problems
     if not problems:
         try:
-            return read_datasets(config, asked.document), Findings(notes=asked.notes)
+            datasets = read_datasets(config, asked.document)
+            return datasets, _told(asked, config.with_datasets(datasets))
         except ConfigError as error:
             problems = error.problems
     sound = sound_datasets(config, asked.document)
     left = tuple(f"{place}: the pictures of this data set were not looked at" for place in sound.left)
     return sound.datasets, Findings(problems, left, asked.notes)
+
+
+def _told(asked: Asked, config: Config) -> Findings:
+    """Return what the plugins have to say now that the data sets are known."""
+    problems, notes = dataset_findings(asked.hook, config, asked.notes) if asked.hook is not None else ((), ())
+    return Findings(problems, notes=(*asked.notes, *notes))

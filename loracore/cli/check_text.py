@@ -39,7 +39,7 @@ def _dataset_lines(report: Report, number: int, dataset: DatasetSpec) -> Iterato
     yield f"data set {number + 1}   {width}x{height}, {_buckets(dataset)}, batches of up to {dataset.batch_size}"
     read = {source.number: place for place, source in enumerate(report.index.sources) if source.dataset == number}
     for column, subset in enumerate(dataset.subsets):
-        said = _in_words(report, read[column]) if column in read else "nothing of it can be used"
+        said = _in_words(report, read[column]) if column in read else "no picture can be used, see below"
         yield f"  {subset.metadata_file or subset.source}: {said}"
     rows = [row for row in report.buckets if row.dataset == number]
     if rows:

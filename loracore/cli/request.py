@@ -16,6 +16,7 @@ from loracore.config.declared import Declared
 from loracore.config.flags import Flags, read_flags
 from loracore.config.given import Given
 from loracore.config.needs import missing
+from loracore.config.plugin_findings import plugin_findings
 from loracore.config.sections import Sections, holds_data_set, read_sections
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.errors import ConfigError, Problem
@@ -74,7 +75,7 @@ def read_request(
     problems = [*words.problems, *checked.problems, *lacking]
     notes: tuple[str, ...] = ()
     if checked.config is not None:
-        found, notes = _findings(plugins, checked.config)
+        found, notes = plugin_findings(plugins.hook, checked.config)
         told = {problem.where for problem in lacking if problem.where}
         problems += [problem for problem in found if problem.where not in told]
         notes = (*notes, *idle_sources(checked.config, words.document))
@@ -123,11 +124,3 @@ def _no_architecture() -> ConfigError:
     else:
         fix = f'give --arch NAME, or write arch = "NAME" in CONFIG; installed: {", ".join(names)}'
     return ConfigError("the architecture of the base model is missing", fix=fix)
-
-
-def _findings(plugins: pluggy.PluginManager, config: Config) -> tuple[list[Problem], tuple[str, ...]]:
-    """Ask every plugin what it thinks of the options: problems, and notes on options without effect."""
-    findings = [finding for several in plugins.hook.check_options(config=config) for finding in several]
-    problems = [finding.problem(config) for finding in findings if finding.fate != "without effect"]
-    notes = [str(finding.problem(config)) for finding in findings if finding.fate == "without effect"]
-    return problems, tuple(notes)

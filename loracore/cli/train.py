@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import click
 
 from loracore.cli.request import Request, read_request
 from loracore.cli.run_command import run_command
 from loracore.config.config import Config
+from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.datasets import read_datasets
 from loracore.config.options import DataOptions
+from loracore.config.plugin_findings import dataset_findings
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
 
@@ -32,10 +35,24 @@ def read_with_data(words: Sequence[str], needs: Collection[str]) -> Request:
     return read_request(words, needs, also=data_problems)
 
 
+def with_datasets(request: Request) -> tuple[Request, tuple[DatasetSpec, ...]]:
+    """Return the request, with what the plugins note of its data sets, and these.
+
+    The config stays without data sets: training puts in those that it is given. Raises ConfigError for data sets that
+    are wrong, or that a plugin cannot take.
+    """
+    datasets = read_datasets(request.config, request.document)
+    known = request.config.with_datasets(datasets)
+    problems, notes = dataset_findings(request.plugins.hook, known, request.notes)
+    if problems:
+        raise ConfigError.of(problems)
+    return replace(request, notes=(*request.notes, *notes)), datasets
+
+
 @run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"), read=read_with_data)
 def train(request: Request) -> None:
     """Train a network and save it; the path of the final file is printed."""
-    datasets = read_datasets(request.config, request.document)
+    request, datasets = with_datasets(request)
     if os.environ.get("RANK", "0") != "0":  # of several processes, the first one says what is worth saying
         logging.disable(logging.WARNING)
 

@@ -61,11 +61,19 @@ def _converted(known: Mapping[str, Given], options: Mapping[str, Option]) -> tup
     values: dict[str, Any] = {}
     problems = []
     for name, given in known.items():
+        if _holds_nul(given.value):
+            problems.append(mistyped(options[name], given, reason="must hold no NUL character"))
+            continue
         try:
             values[name] = converted(options[name], given.value)
         except ValueError:
             problems.append(mistyped(options[name], given))
     return values, problems
+
+
+def _holds_nul(value: Any) -> bool:
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(item, str) and "\0" in item for item in items)
 
 
 def _validated(

@@ -23,16 +23,20 @@ Fate = Literal["wrong", "unsupported", "without effect"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What ``check_options`` says of one option: an error, or a line in the run's header."""
+    """What ``check_options`` says of one option: an error, or a line in the run's header.
+
+    ``where`` is the place of what is meant when that is not the option itself, such as a data set.
+    """
 
     fate: Fate
     option: str
     message: str
     fix: str = ""
+    where: str = ""
 
     def problem(self, config: Config) -> Problem:
-        """Return this finding as a problem, placed where the user gave the option."""
-        return Problem(self.message, config.place(self.option), self.fix)
+        """Return this finding as a problem, placed at its ``where``, or where the user gave the option."""
+        return Problem(self.message, self.where or config.place(self.option), self.fix)
 
 
 class Config:

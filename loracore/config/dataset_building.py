@@ -78,8 +78,8 @@ def _path(text: str | None) -> Path | None:
 
 
 def _dotted(extension: str) -> str:
-    """Return an extension with its dot; an empty one stays: caption files without extension."""
-    return extension if extension.startswith(".") or not extension else f".{extension}"
+    """Return an extension with its dot."""
+    return extension if extension.startswith(".") else f".{extension}"
 
 
 def _left_out(subsets: Iterable[SubsetSpec]) -> Iterator[str]:

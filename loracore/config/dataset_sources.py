@@ -10,6 +10,7 @@ from typing import Any
 
 from loracore.config.config import Config
 from loracore.config.dataset_folders import FolderSubsets, folder_subsets
+from loracore.config.file_values import check_values, parsed
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.errors import ConfigError, Problem, did_you_mean
@@ -128,7 +129,7 @@ def _strangers(source: Source) -> Iterable[Problem]:
 
 def _read_json(path: Path) -> Source:
     try:
-        values = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique)
+        values = parsed(_parse_json, path.read_bytes().decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise ConfigError("this is not UTF-8 text", where=str(path), fix="save the file as UTF-8") from error
     except json.JSONDecodeError as error:
@@ -145,7 +146,12 @@ def _read_json(path: Path) -> Source:
         steps = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
         return f"{path} at {steps.lstrip('.')}" if steps else str(path)
 
+    check_values(values, place)
     return Source(values, place)
+
+
+def _parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique)
 
 
 class _TwiceError(Exception):

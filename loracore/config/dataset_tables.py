@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from loracore.config.config import Config
 from loracore.config.dataset_keys import KEYS, TABLES, Level
-from loracore.config.options import DataOptions
+from loracore.config.options import DataOptions, PluginOptions
 from loracore.errors import Problem, did_you_mean
 
 #: Names of run options that data-set files spell differently.
@@ -23,9 +23,25 @@ _RUN_ONLY = frozenset({"conditioning_data_dir", "cache_info"})
 #: Values of keys that are no options of the run.
 _BUILT_IN: Mapping[str, Any] = MappingProxyType({"network_multiplier": 1.0, "is_reg": False, "custom_attributes": {}})
 
+_STRANGE = "if it is an option of an architecture, it is no key of a data set: give it outside, with arch"
+
 _ADAPTERS: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
     {name: TypeAdapter(key.type) for name, key in KEYS.items()}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class RunNames:
+    """The options of a run by name, for keys that are none of a data set."""
+
+    known: Collection[str] = ()
+    complete: bool = True  # False: no architecture is chosen, and those of its options are not known
+
+
+def run_names(config: Config) -> RunNames:
+    """Return the names of a run's options."""
+    complete = PluginOptions in config and config[PluginOptions].arch is not None
+    return RunNames(frozenset(name for name, _ in config), complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +116,7 @@ def source_place(subset: Layers) -> str:
     return subset.place("image_dir" if subset.has("image_dir") else "metadata_file")
 
 
-def check_table(
-    found: Mapping[str, Any], level: Level, place: Callable[[str], str], run_options: Collection[str]
-) -> Table:
+def check_table(found: Mapping[str, Any], level: Level, place: Callable[[str], str], run_options: RunNames) -> Table:
     """Return the table's values as their types say, with everything that is wrong about the others.
 
     A value that is None (null in JSON) counts as not given.
@@ -135,7 +149,7 @@ def run_table(config: Config) -> Table:
     return Table(values, tuple(given), place, problems)
 
 
-def _misplaced(name: str, level: Level, run_options: Collection[str]) -> Problem | None:
+def _misplaced(name: str, level: Level, run_options: RunNames) -> Problem | None:
     table = TABLES[level]
     if name in KEYS:
         levels = KEYS[name].levels
@@ -145,11 +159,13 @@ def _misplaced(name: str, level: Level, run_options: Collection[str]) -> Problem
         return Problem(f"'{name}' belongs in {homes}, not in {table}", fix="move it there")
     if name in _RENAMED:
         return Problem(f"unknown key '{name}' in {table}", fix=f"a data set calls it '{_RENAMED[name]}'")
-    if name in run_options:
+    if name in run_options.known:
         message = f"'{name}' is an option of the run, not a key of {table}"
         return Problem(message, fix=f"give it outside the data set, or as --{name}")
     here = [known for known, key in KEYS.items() if level in key.levels]
-    return Problem(f"unknown key '{name}' in {table}", fix=did_you_mean(name, here))
+    here += ["subsets"] if level == "datasets" else []
+    fix = did_you_mean(name, here) or ("" if run_options.complete else _STRANGE)
+    return Problem(f"unknown key '{name}' in {table}", fix=fix)
 
 
 def _typed(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Problem]]:
@@ -160,5 +176,5 @@ def _typed(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Problem]
             values[name] = _ADAPTERS[name].validate_python(value, strict=True)
         except ValidationError as error:
             said = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            mistakes[name] = Problem(f"{name} = {value!r}: {said}")
+            mistakes[name] = Problem(f"{name} = {value!r}: {said}", fix=KEYS[name].fix)
     return values, mistakes

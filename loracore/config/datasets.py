@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from loracore.config.config import Config
@@ -11,7 +10,7 @@ from loracore.config.dataset_notes import dataset_notes, run_notes
 from loracore.config.dataset_problems import as_table, as_tables, dataset_problems, mask_problems, shape_problems
 from loracore.config.dataset_sources import Source, find_source
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.dataset_tables import DatasetTables, Layers, check_table, run_table
+from loracore.config.dataset_tables import DatasetTables, Layers, RunNames, check_table, run_names, run_table
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError
@@ -24,7 +23,7 @@ def read_datasets(config: Config, document: TomlFile | None) -> tuple[DatasetSpe
     ConfigError with everything that is wrong at once. What the whole run should know is said of the first data set.
     """
     source = find_source(config, document)
-    options = {name for name, _ in config}
+    options = run_names(config)
     run = run_table(config)
     general = check_table(as_table(source.values.get("general")), "general", source.placed("general"), options)
     rows = range(len(as_tables(source.values.get("datasets"))))
@@ -46,7 +45,7 @@ def read_datasets(config: Config, document: TomlFile | None) -> tuple[DatasetSpe
     return tuple(replace(spec, warnings=tuple(said)) for spec, said in zip(built, notes, strict=True))
 
 
-def _dataset_tables(source: Source, row: int, outer: Layers, options: Collection[str]) -> DatasetTables:
+def _dataset_tables(source: Source, row: int, outer: Layers, options: RunNames) -> DatasetTables:
     """Return one data set as it is written, each of its tables checked."""
     found = as_tables(source.values["datasets"])[row]
     keys = {name: value for name, value in found.items() if name != "subsets"}

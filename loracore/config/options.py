@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from loracore.config.limits import LARGEST_COUNT, LONGEST_SIDE, MOST_STEPS, MOST_THREADS
+
 #: What a cached tensor may depend on.
 CacheKind = Literal["latents", "text"]
 
@@ -85,12 +87,12 @@ class DataOptions:
         str | None, option("folder of masks, named like the pictures; for a data set of one folder")
     ] = None
     resolution: Annotated[str | None, option("training size: N or WIDTH,HEIGHT in pixels")] = None
-    train_batch_size: Annotated[int, option("pictures in a batch, on each device", ge=1)] = 1
-    dataset_repeats: Annotated[int, option("times each picture is seen in an epoch", ge=1)] = 1
+    train_batch_size: Annotated[int, option("pictures in a batch, on each device", ge=1, le=LARGEST_COUNT)] = 1
+    dataset_repeats: Annotated[int, option("times each picture is seen in an epoch", ge=1, le=LARGEST_COUNT)] = 1
     enable_bucket: Annotated[bool, option("group pictures by aspect ratio")] = False
-    min_bucket_reso: Annotated[int, option("smallest side of a bucket, in pixels", ge=1)] = 256
-    max_bucket_reso: Annotated[int, option("largest side of a bucket, in pixels", ge=1)] = 1024
-    bucket_reso_steps: Annotated[int, option("sides of buckets are multiples of this", ge=8)] = 64
+    min_bucket_reso: Annotated[int, option("smallest side of a bucket, in pixels", ge=1, le=LONGEST_SIDE)] = 256
+    max_bucket_reso: Annotated[int, option("largest side of a bucket, in pixels", ge=1, le=LONGEST_SIDE)] = 1024
+    bucket_reso_steps: Annotated[int, option("sides of buckets are multiples of this", ge=8, le=LONGEST_SIDE)] = 64
     bucket_no_upscale: Annotated[bool, option("never enlarge a picture; buckets follow the pictures")] = False
     resize_interpolation: Annotated[
         Literal["lanczos", "box", "area", "nearest", "bilinear", "linear", "bicubic", "cubic"] | None,
@@ -113,19 +115,22 @@ class DataOptions:
     enable_wildcard: Annotated[
         bool, option("choose one of {a|b} in a caption, and one line of a caption of several lines")
     ] = False
-    keep_tokens: Annotated[int, option("tags at the front that keep their places", ge=0)] = 0
+    keep_tokens: Annotated[int, option("tags at the front that keep their places", ge=0, le=LARGEST_COUNT)] = 0
     keep_tokens_separator: Annotated[
         str, option("sign in a caption before which tags keep their places, and after its second mention (e.g. |||)")
     ] = ""
     shuffle_caption: Annotated[bool, option("put the tags of a caption in a new order each time")] = False
-    token_warmup_min: Annotated[int, option("tags that are seen from the beginning of token_warmup_step", ge=0)] = 1
+    token_warmup_min: Annotated[
+        int, option("tags that are seen from the beginning of token_warmup_step", ge=0, le=LARGEST_COUNT)
+    ] = 1
     token_warmup_step: Annotated[
-        int | float, option("steps in which the number of tags grows; below 1 a share of all steps; 0: off", ge=0)
+        int | float,
+        option("steps in which the number of tags grows; below 1 a share of all steps; 0: off", ge=0, le=MOST_STEPS),
     ] = 0
     caption_tag_dropout_rate: Annotated[float, option("share of tags that is left out each time", ge=0, le=1)] = 0.0
     caption_dropout_rate: Annotated[float, option("share of captions that is left out each time", ge=0, le=1)] = 0.0
     caption_dropout_every_n_epochs: Annotated[
-        int, option("every caption is left out in each n-th epoch; 0: never", ge=0)
+        int, option("every caption is left out in each n-th epoch; 0: never", ge=0, le=MOST_STEPS)
     ] = 0
     legacy_captions: Annotated[bool, option("captions in the reference trainer's order, faults included")] = False
     flip_aug: Annotated[bool, option("mirror pictures half of the time")] = False
@@ -145,16 +150,16 @@ class DataOptions:
     cache_latents_to_disk: Annotated[
         bool, option("keep encoded pictures for later runs, in cache_dir; implies cache_latents")
     ] = False
-    vae_batch_size: Annotated[int, option("pictures encoded at once", ge=1)] = 1
+    vae_batch_size: Annotated[int, option("pictures encoded at once", ge=1, le=LARGEST_COUNT)] = 1
     cache_text_encoder_outputs: Annotated[
         bool, option("demand that captions are encoded once; on by itself when no text encoder trains")
     ] = False
     cache_text_encoder_outputs_to_disk: Annotated[
         bool, option("keep encoded captions for later runs, in cache_dir; implies cache_text_encoder_outputs")
     ] = False
-    text_encoder_batch_size: Annotated[int, option("captions encoded at once", ge=1)] = 8
+    text_encoder_batch_size: Annotated[int, option("captions encoded at once", ge=1, le=LARGEST_COUNT)] = 8
     caption_variants: Annotated[
-        int, option("cached texts of a caption that is shuffled or thinned out at random", ge=1)
+        int, option("cached texts of a caption that is shuffled or thinned out at random", ge=1, le=LARGEST_COUNT)
     ] = 8
     cache_dir: Annotated[str, option("folder of the index and of the caches on disk, shared by runs")] = (
         "~/.cache/loracore"
@@ -164,7 +169,7 @@ class DataOptions:
         option("form of the caches on disk; npz also writes the field's files by the pictures"),
     ] = "shards"
     max_data_loader_n_workers: Annotated[
-        int, option("threads that load ahead; 0 loads when a step needs its batch", ge=0)
+        int, option("threads that load ahead; 0 loads when a step needs its batch", ge=0, le=MOST_THREADS)
     ] = 8
     persistent_data_loader_workers: Annotated[bool, option("without effect: what loads ahead always persists")] = False
     cache_info: Annotated[bool, option("without effect: the index is always kept and always checked")] = False
@@ -205,9 +210,11 @@ class NetworkOptions:
 class TrainingOptions:
     """How long and how it is trained."""
 
-    max_train_steps: Annotated[int, option("optimizer steps", ge=1)] = 1600
-    max_train_epochs: Annotated[int | None, option("epochs; wins over max_train_steps", ge=1)] = None
-    gradient_accumulation_steps: Annotated[int, option("batches that make one optimizer step", ge=1)] = 1
+    max_train_steps: Annotated[int, option("optimizer steps", ge=1, le=MOST_STEPS)] = 1600
+    max_train_epochs: Annotated[int | None, option("epochs; wins over max_train_steps", ge=1, le=MOST_STEPS)] = None
+    gradient_accumulation_steps: Annotated[
+        int, option("batches that make one optimizer step", ge=1, le=LARGEST_COUNT)
+    ] = 1
     learning_rate: Annotated[float, option("learning rate", ge=0)] = 2e-6
     unet_lr: Annotated[float | None, option("learning rate of the denoiser's adapters", ge=0)] = None
     text_encoder_lr: Annotated[
@@ -219,7 +226,7 @@ class TrainingOptions:
         Literal["constant", "constant_with_warmup", "cosine"], option("course of the learning rate")
     ] = "constant"
     lr_warmup_steps: Annotated[
-        int | float, option("steps of rising learning rate; below 1 a share of all steps", ge=0)
+        int | float, option("steps of rising learning rate; below 1 a share of all steps", ge=0, le=MOST_STEPS)
     ] = 0
     max_grad_norm: Annotated[float, option("gradients are scaled down to this norm; 0: never", ge=0)] = 1.0
     min_timestep: Annotated[int, option("smallest timestep that is trained", ge=0, le=999)] = 0
@@ -240,8 +247,10 @@ class SavingOptions:
     save_precision: Annotated[
         Literal["float", "fp16", "bf16"] | None, option("precision of saved tensors (unset: as trained, float)")
     ] = None
-    save_every_n_epochs: Annotated[int | None, option("save after every n epochs; 0: never", ge=0)] = None
-    save_every_n_steps: Annotated[int | None, option("save after every n steps; 0: never", ge=0)] = None
+    save_every_n_epochs: Annotated[int | None, option("save after every n epochs; 0: never", ge=0, le=MOST_STEPS)] = (
+        None
+    )
+    save_every_n_steps: Annotated[int | None, option("save after every n steps; 0: never", ge=0, le=MOST_STEPS)] = None
     no_metadata: Annotated[bool, option("leave training options out of the file's metadata")] = False
 
 

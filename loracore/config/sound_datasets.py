@@ -10,7 +10,7 @@ from loracore.config.dataset_notes import dataset_notes
 from loracore.config.dataset_problems import as_table, as_tables, dataset_problems
 from loracore.config.dataset_sources import Source, find_source
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.dataset_tables import DatasetTables, Layers, Table, check_table, run_table
+from loracore.config.dataset_tables import DatasetTables, Layers, RunNames, Table, check_table, run_names, run_table
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
@@ -33,7 +33,7 @@ def sound_datasets(config: Config, document: TomlFile | None) -> SoundDatasets:
         source = find_source(config, document)
     except ConfigError:
         return SoundDatasets((), ())
-    names = {name for name, _ in config}
+    names = run_names(config)
     general = check_table(as_table(source.values.get("general")), "general", source.placed("general"), names)
     outer = Layers((_sound(general), _sound(run_table(config))))
     found = [_tables(source, row, outer, names) for row in range(len(as_tables(source.values.get("datasets"))))]
@@ -52,7 +52,7 @@ def _built(dataset: DatasetTables, config: Config) -> DatasetSpec:
     return replace(spec, warnings=(*spec.warnings, *dataset_notes(spec, dataset)))
 
 
-def _tables(source: Source, row: int, outer: Layers, names: set[str]) -> DatasetTables:
+def _tables(source: Source, row: int, outer: Layers, names: RunNames) -> DatasetTables:
     """Return one data set without what is wrong in it; subsets without pictures are left out."""
     written = as_tables(source.values["datasets"])[row]
     keys = {name: value for name, value in written.items() if name != "subsets"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,12 @@ from typing import Any
 
 import tomli
 
+from loracore.config.file_values import check_values, parsed
 from loracore.config.toml_lines import KeyPath, key_lines
 from loracore.errors import ConfigError
+
+_BACKSLASH = re.compile(r'"[^"]*\\')  # a path of Windows in double quotes, most likely
+_QUOTES = r"in double quotes \ begins an escape: write a path in single quotes, 'C:\pictures', or with / instead"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,18 +41,24 @@ class TomlFile:
 def read_toml(path: Path) -> TomlFile:
     """Return the values and lines of a UTF-8 TOML file; where ``path`` is no file, ``.toml`` is appended.
 
-    Raises ConfigError for a missing or unreadable file, and for a syntax error with its line and column.
+    Raises ConfigError for a missing or unreadable file, for a syntax error with its line and column, and for values
+    that are too large or nested too deep.
     """
     found = _existing(path)
     text = _text(found).replace("\r\n", "\n")
     try:
-        values = tomli.loads(text)
+        document = TomlFile(found, parsed(tomli.loads, text, found), parsed(_lines, text, found))
     except tomli.TOMLDecodeError as error:
         message = f"TOML syntax error in column {error.colno}: {error.msg}"
-        raise ConfigError(message, where=f"{found}:{error.lineno}") from error
+        fix = _QUOTES if _BACKSLASH.search(text.split("\n")[error.lineno - 1]) else ""
+        raise ConfigError(message, where=f"{found}:{error.lineno}", fix=fix) from error
+    check_values(document.values, document.place)
+    return document
+
+
+def _lines(text: str) -> Mapping[KeyPath, int]:
     breaks = [position for position, letter in enumerate(text) if letter == "\n"]
-    lines = {keys: bisect_left(breaks, position) + 1 for keys, position in key_lines(text).items()}
-    return TomlFile(found, values, lines)
+    return {keys: bisect_left(breaks, position) + 1 for keys, position in key_lines(text).items()}
 
 
 def _existing(path: Path) -> Path:

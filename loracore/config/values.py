@@ -58,7 +58,8 @@ def expected(option: Option) -> str:
 
 def bound_text(bound: Bound) -> str:
     """Return a bound in words: ``at least 1``."""
-    return f"{_BOUND_NAMES[bound[0]]} {bound[1]:g}"
+    limit = int(bound[1]) if bound[1].is_integer() else bound[1]
+    return f"{_BOUND_NAMES[bound[0]]} {limit}"
 
 
 def shown(value: Any) -> str:

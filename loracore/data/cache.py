@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -44,12 +44,25 @@ class TextCache:
 
     store: CacheStore
     identity: bytes
+    foreign: Mapping[str, bytes] = field(default_factory=dict)  # keys of captions that another tool has encoded
 
     def batch(self, captions: Iterable[str]) -> TextConditioning:
         """Return the conditioning of some captions; shorter sequences are filled up with zeros."""
-        slots = (self.store.slot(text_key(self.identity, caption)) for caption in captions)
+        slots = (self.store.slot(self.key(caption)) for caption in captions)
         found = [_read(self.store, slot) for slot in slots]
         return TextConditioning({name: stacked([one[name] for one in found]) for name in found[0]})
+
+    def key(self, caption: str) -> bytes:
+        """Return the key of a caption's entry."""
+        return self.foreign.get(caption) or text_key(self.identity, caption)
+
+    def slots(self, captions: Iterable[str]) -> NDArray[np.int64]:
+        """Return where the captions' entries are, -1 where they are missing."""
+        return np.fromiter((self.store.slot(self.key(caption)) for caption in captions), dtype=np.int64)
+
+    def lacking(self, captions: Iterable[str]) -> list[str]:
+        """Return the captions that the store lacks."""
+        return [caption for caption in captions if self.store.slot(self.key(caption)) < 0]
 
 
 def latents_entry(latents: Latents, row: int, mask: Tensor | None, dtype: torch.dtype) -> Mapping[str, Tensor]:
@@ -61,6 +74,15 @@ def latents_entry(latents: Latents, row: int, mask: Tensor | None, dtype: torch.
 def append(store: CacheStore, key: bytes, tensors: Mapping[str, Tensor]) -> None:
     """Add tensors to a store."""
     store.append(key, to_arrays(tensors))
+
+
+def forget_damaged(store: CacheStore, slots: NDArray[np.int64]) -> None:
+    """Forget those of a run's entries that are damaged, all at once, before it counts what it has; ``notes`` tell.
+
+    Otherwise each would stop a run of its own, in the middle of training.
+    """
+    store.forget(*store.damaged(np.unique(slots)).tolist())
+    store.flush()
 
 
 def _read(store: CacheStore, slot: int) -> Entry:

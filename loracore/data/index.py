@@ -63,6 +63,7 @@ class Index:
             dataset=source.dataset,
             subset=source.subset,
             mask=source.mask(table_row),
+            subset_number=source.number,
         )
 
     def take(self, rows: Rows | NDArray[np.bool_]) -> Index:

@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 from loracore.data.contents import TableName, needed, table_name, workers
 from loracore.data.index import Index
+from loracore.data.scan_messages import bad_picture
 from loracore.data.sources import Source
 from loracore.data.tables.decoding import check_decoding
 from loracore.data.tables.digests import equal_lengths, same_pictures, with_digests
 from loracore.data.tables.picture_table import Decoded, PictureTable
+from loracore.errors import Problem
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +65,11 @@ def prove(indexes: Sequence[Index], keep: Path | None, *, show: bool) -> Proof:
             tables[name], broken[name] = check_decoding(one.table, one.rows, keep, workers(), partial(_move, bar, done))
             done += untried[name]
     return Proof(tables, broken)
+
+
+def broken_pictures(index: Index, proof: Proof) -> list[Problem]:
+    """Return the problems of an index's pictures that cannot be decoded, themselves or their masks."""
+    return [bad_picture(index.path(row), reason) for row, reason in sorted(proof.broken_rows(index).items())]
 
 
 def _move(bar: tqdm[NoReturn], before: int, tried: int) -> None:

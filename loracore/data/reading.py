@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from loracore.config.options import DataOptions
 from loracore.data import scan_messages as said
 from loracore.data.index import Rows
 from loracore.data.lists.metadata_file import read_metadata
+from loracore.data.mask_files import MatchedMasks, match_masks
 from loracore.data.pictures.face_crop import face_of
 from loracore.data.pictures.image_files import readable_suffixes
 from loracore.data.places import tables_folder
-from loracore.data.sources import Listed, Masks, Source
+from loracore.data.sources import Listed, Source
 from loracore.data.tables.columns import TextColumn
 from loracore.data.tables.folder_table import scan_folder, scan_list
 from loracore.data.tables.picture_table import CaptionState, PictureTable
@@ -46,53 +47,76 @@ class ReadSource:
     """What came of one subset."""
 
     source: Source | None  # None: nothing of it can be used
-    rows: Rows  # of its table: pictures whose size is known
+    rows: Rows  # of its table: pictures whose size is known, and that of their masks
     warnings: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     bad: tuple[Problem, ...] = ()  # pictures that cannot be used, one each
 
 
 def read_source(reading: Reading, place: tuple[int, int], subset: SubsetSpec) -> ReadSource:
-    """Return the pictures of the subset at ``place`` (data set, subset)."""
-    nothing = np.empty(0, dtype=np.int64)
-    try:
-        table, listed = _table(subset, reading)
-        if not len(table.names):
-            return ReadSource(None, nothing, problems=(said.no_pictures(subset, table),))
-        source = Source(*place, subset, table, listed, _masks(subset, table, reading))
-    except OSError as error:
-        return ReadSource(None, nothing, problems=(said.no_folder(subset, error),))
-    except DataError as error:
-        return ReadSource(None, nothing, problems=error.problems)
-    whole = (table.sizes > 0).all(axis=1)
-    bad = [said.unreadable(source, int(row)) for row in np.flatnonzero(~whole)]
-    rows = np.flatnonzero(whole)
-    problems = (*_caption_problems(source), *_mask_problems(source, rows), *_face_problems(source))
-    return ReadSource(source, rows, tuple(said.notes(source)), problems, tuple(bad))
-
-
-def _table(subset: SubsetSpec, reading: Reading) -> tuple[PictureTable, Listed | None]:
+    """Return the pictures of the subset at ``place`` (data set, subset), and everything that is wrong with them."""
     suffixes = readable_suffixes()
+    try:
+        table, listed, problems = _table(subset, suffixes, reading)
+    except OSError as error:
+        return _unread((said.no_folder(subset, error), *_mask_folder_problems(subset)))
+    except DataError as error:
+        return _unread((*error.problems, *_mask_folder_problems(subset)))
+    if not len(table.names):
+        empty = () if problems else (said.no_pictures(subset, table),)
+        return _unread((*problems, *empty, *_mask_folder_problems(subset)))
+    try:
+        masks = match_masks(subset, table, suffixes, reading.keep)
+    except OSError as error:
+        masks = None
+        problems = (*problems, said.no_mask_folder(subset, error))
+    source = Source(*place, subset, table, listed, None if masks is None else masks.masks)
+    problems = (*problems, *_caption_problems(source), *_face_problems(source))
+    if masks is not None:
+        problems = (*problems, *_mask_problems(source, masks))
+    return _usable(source, problems, () if masks is None else tuple(said.shared_masks(source, masks.shared)))
+
+
+def _unread(problems: tuple[Problem, ...]) -> ReadSource:
+    return ReadSource(None, np.empty(0, dtype=np.int64), problems=problems)
+
+
+def _usable(source: Source, problems: tuple[Problem, ...], warnings: tuple[str, ...]) -> ReadSource:
+    """Return a source with the rows whose pictures, and masks where there are any, have whole headers."""
+    whole = (source.table.sizes > 0).all(axis=1)
+    bad = [said.unreadable(source, int(row)) for row in np.flatnonzero(~whole)]
+    if source.masks is not None:
+        masked = source.masks.rows >= 0
+        torn = masked & whole
+        torn[masked] &= (source.masks.table.sizes[source.masks.rows[masked]] == 0).any(axis=1)
+        bad += [said.unreadable_mask(source, int(row)) for row in np.flatnonzero(torn)]
+        whole &= ~torn
+    rows = np.flatnonzero(whole)
+    return ReadSource(source, rows, (*said.notes(source, rows), *warnings), problems, tuple(bad))
+
+
+def _table(
+    subset: SubsetSpec, suffixes: Collection[str], reading: Reading
+) -> tuple[PictureTable, Listed | None, tuple[Problem, ...]]:
+    """Return the subset's pictures, and what is wrong with the list that names them."""
     if subset.metadata_file is None:
         assert subset.image_dir is not None
-        return scan_folder(subset.image_dir, subset.caption_extension, suffixes, reading.keep), None
-    listed = read_metadata(subset.metadata_file, subset.image_dir, subset.place, suffixes)
-    said_of = Listed(TextColumn.from_texts(listed.captions), TextColumn.from_texts(listed.tags))
-    return scan_list([Path(path) for path in listed.paths], reading.keep, subset.metadata_file), said_of
+        return scan_folder(subset.image_dir, subset.caption_extension, suffixes, reading.keep), None, ()
+    found = read_metadata(subset.metadata_file, subset.image_dir, subset.place, suffixes)
+    listed = Listed(TextColumn.from_texts(found.captions), TextColumn.from_texts(found.tags))
+    table = scan_list([Path(path) for path in found.paths], reading.keep, subset.metadata_file)
+    return table, listed, found.problems
 
 
-def _masks(subset: SubsetSpec, table: PictureTable, reading: Reading) -> Masks | None:
-    """Return the masks of conditioning_data_dir, found by name without extension. Raises DataError without a folder."""
+def _mask_folder_problems(subset: SubsetSpec) -> tuple[Problem, ...]:
+    """Return the problem of a conditioning_data_dir that cannot be listed, if it is one."""
     folder = subset.conditioning_data_dir
-    if folder is None:
-        return None
     try:
-        masks = scan_folder(folder, "", readable_suffixes(), reading.keep)
+        if folder is not None:
+            next(folder.iterdir(), None)
     except OSError as error:
-        raise DataError.of([said.no_folder(replace(subset, image_dir=folder), error)]) from error
-    by_stem = {Path(masks.names[row]).stem: row for row in range(len(masks.names))}
-    stems = (Path(table.names[row]).stem for row in range(len(table.names)))
-    return Masks(folder, masks, np.array([by_stem.get(stem, -1) for stem in stems], dtype=np.int64))
+        return (said.no_mask_folder(subset, error),)
+    return ()
 
 
 def _caption_problems(source: Source) -> Iterator[Problem]:
@@ -102,16 +126,16 @@ def _caption_problems(source: Source) -> Iterator[Problem]:
             yield said.unreadable_caption(source, int(row))
 
 
-def _mask_problems(source: Source, rows: Rows) -> Iterator[Problem]:
-    """Give every picture without a mask, and every mask of another size than its picture."""
-    masks = source.masks
-    if masks is None:
-        return
-    for row in rows[masks.rows[rows] < 0]:
-        yield said.no_mask(source, int(row))
-    masked = rows[masks.rows[rows] >= 0]
-    own, other = source.table.sizes[masked], masks.table.sizes[masks.rows[masked]]
-    for row in masked[(own != other).any(axis=1)]:
+def _mask_problems(source: Source, matched: MatchedMasks) -> Iterator[Problem]:
+    """Give every picture with no mask or several, and every mask of another size than its picture."""
+    masks, sizes = matched.masks, source.table.sizes
+    for row in np.flatnonzero((masks.rows < 0) & (sizes > 0).all(axis=1)).tolist():
+        rivals = matched.rivals.get(row)
+        yield said.several_masks(source, row, rivals) if rivals else said.no_mask(source, row)
+    masked = np.flatnonzero(masks.rows >= 0)
+    own, other = sizes[masked], masks.table.sizes[masks.rows[masked]]
+    known = (own > 0).all(axis=1) & (other > 0).all(axis=1)
+    for row in masked[known & (own != other).any(axis=1)]:
         yield said.other_mask(source, int(row))
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from loracore.data.bucket_table import BucketRow, bucket_table
 from loracore.data.captions.texts import tag_frequency
 from loracore.data.index import Index
-from loracore.data.proving import Proof, prove, same_files
+from loracore.data.pictures.same_file import real_paths
+from loracore.data.proving import Proof, broken_pictures, prove, same_files
 from loracore.data.reading import Reading
-from loracore.data.scan_messages import counted, some
+from loracore.data.scan_messages import counted, nothing_left, some
 from loracore.data.scanning import survey_of
 from loracore.data.visits import Draws, Visit
 from loracore.errors import Problem
@@ -74,21 +75,20 @@ def make_report(datasets: Sequence[DatasetSpec], reading: Reading, *, show: bool
     every, held = survey.scanned.training, survey.scanned.validation
     proof = prove([every, held], reading.keep, show=show)
     training, validation = _whole(every, proof), _whole(held, proof)
-    bad = [*survey.bad, *_broken(every, proof), *_broken(held, proof)]
+    bad = [*survey.bad, *broken_pictures(every, proof), *broken_pictures(held, proof)]
     problems = [*survey.problems, *(() if reading.skip_bad else bad)]
     if not problems and not len(training):
-        problems.append(_nothing_left(len(validation)))
+        problems.append(nothing_left(len(validation)))
     left_out = [f"left out: {problem}" for problem in bad] if reading.skip_bad else []
     groups = [sorted(group, key=_path) for group in same_files(proof, every.sources, reading.keep)]
+    leaks = _leaks(groups, training, validation)
     captions = (training.caption(row) for row in range(len(training)))
     return Report(
         index=training,
         validation=validation,
         buckets=bucket_table(training, [dataset.batch_size for dataset in datasets]),
         problems=tuple(dict.fromkeys(problems)),  # a folder in two data sets has its troubles once
-        warnings=tuple(
-            dict.fromkeys((*every.warnings, *left_out, *_tiny(training), *_far_cut(training), *_doubles(groups)))
-        ),
+        warnings=tuple(dict.fromkeys((*every.warnings, *left_out, *leaks, *_of_sizes(training), *_doubles(groups)))),
         tags=dict(Counter(tag_frequency(captions)).most_common()),
         duplicates=tuple(tuple(map(_path, group)) for group in groups),
     )
@@ -101,15 +101,9 @@ def _whole(index: Index, proof: Proof) -> Index:
     return index.take(whole)
 
 
-def _broken(index: Index, proof: Proof) -> Iterator[Problem]:
-    fix = 'repair or remove it, or set on_bad_image = "skip"'
-    for row, reason in sorted(proof.broken_rows(index).items()):
-        yield Problem(reason, str(index.path(row)), fix)
-
-
-def _nothing_left(held: int) -> Problem:
-    fix = "hold out fewer: lower validation_split" if held else "name a folder of pictures as image_dir"
-    return Problem("no picture is left to train on", fix=fix)
+def _of_sizes(index: Index) -> Iterator[str]:
+    yield from _tiny(index)
+    yield from _far_cut(index)
 
 
 def _tiny(index: Index) -> Iterator[str]:
@@ -133,6 +127,21 @@ def _far_cut(index: Index) -> Iterator[str]:
         shown = [f"{index.path(row).name} ({_by(index.framing(row).original)})" for row in rows]
         loses = f"{counted(len(rows), 'picture')} {'loses' if len(rows) == 1 else 'lose'}"
         yield f"{loses} more than half, up to {1 - min(shares):.0%}, by cutting: {some(list(dict.fromkeys(shown)))}"
+
+
+def _leaks(groups: Sequence[_Group], training: Index, validation: Index) -> Iterator[str]:
+    """Give what is said of pictures that are held out and that are trained on as another file of the same bytes."""
+    if not groups or not len(validation):
+        return
+    real = real_paths()
+    held, trained = ({real(index.path(row)) for row in range(len(index))} for index in (validation, training))
+    pairs = []
+    for group in groups:
+        out, seen = ([path for path in map(_path, group) if real(path) in paths] for paths in (held, trained))
+        pairs += [f"{out[0]} as {seen[0]}"] if out and seen else []
+    if pairs:
+        are = f"{counted(len(pairs), 'picture')} {'is' if len(pairs) == 1 else 'are'}"
+        yield f"{are} held out and trained on in another file of the same bytes: {some(pairs)}"
 
 
 def _doubles(groups: Sequence[_Group]) -> Iterator[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +12,19 @@ from numpy.typing import NDArray
 from loracore.data.buckets import make_buckets
 from loracore.data.framings import Framings, joined
 from loracore.data.index import Index, Rows, bucket_numbers
+from loracore.data.proving import broken_pictures, prove
 from loracore.data.reading import Reading, ReadSource, read_source
-from loracore.data.repeats import balanced_repeats, held_out
-from loracore.data.scan_messages import too_thin
+from loracore.data.repeats import balanced_repeats
+from loracore.data.scan_messages import counted, nothing_left, too_thin
 from loracore.data.sources import Source
+from loracore.data.splitting import Part, split
 from loracore.errors import DataError, Problem
 
 if TYPE_CHECKING:
     from loracore.config.dataset_spec import DatasetSpec
+
+#: Of an epoch; repeats are kept in 32 bits.
+_MOST_SAMPLES = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +53,23 @@ class Survey:
     bad: tuple[Problem, ...]  # pictures that cannot be used, one each; they are not in the index
 
 
-def scan(datasets: Sequence[DatasetSpec], reading: Reading) -> Scanned:
+def scan(datasets: Sequence[DatasetSpec], reading: Reading, *, show: bool = False) -> Scanned:
     """Return every picture of the data sets; sizes are read from headers, pixels are not decoded.
 
     Raises DataError with all problems at once: folders that are missing or hold no picture, pictures whose header
     cannot be read or that are too thin for a bucket (with ``skip_bad`` they are left out, and said), captions that are
-    no text, masks that are missing or of another size.
+    no text, masks that are missing or of another size. Then the other pictures are decoded too, as far as they have
+    not been seen to be whole, so that one error names all; ``show`` shows a bar meanwhile.
     """
     survey = survey_of(datasets, reading)
     problems = survey.problems if reading.skip_bad else (*survey.problems, *survey.bad)
     index, held = survey.scanned.training, survey.scanned.validation
+    if problems and not reading.skip_bad:
+        problems = (*problems, *broken_pictures(index, prove([index], reading.keep, show=show)))
     if not problems and not len(index):
-        fix = "hold out fewer: lower validation_split" if len(held) else "name a folder of pictures as image_dir"
-        problems = (Problem("no picture is left to train on", fix=fix),)
+        problems = (nothing_left(len(held)),)
     if problems:
-        raise DataError.of(problems)
+        raise DataError.of(dict.fromkeys(problems))  # a folder in two data sets has its troubles once
     left_out = tuple(f"left out: {problem}" for problem in survey.bad)
     return Scanned(replace(index, warnings=(*index.warnings, *left_out)), held)
 
@@ -114,47 +120,29 @@ def _split(
     warnings: tuple[str, ...],
 ) -> Scanned:
     """Return the index of what is trained on, and that of what is held out."""
-    out = _all_held_out(datasets, framed, seed)
-    training = [_some(one, ~held) for one, held in zip(framed, out, strict=True)]
-    validation = [_some(one, held) for one, held in zip(framed, out, strict=True)]
+    parts = split([Part(one.source, one.rows) for one in framed], datasets, seed)
+    training = [_some(one, mask) for one, mask in zip(framed, parts.trained, strict=True)]
+    validation = [_some(one, mask) for one, mask in zip(framed, parts.held, strict=True)]
     repeats = _repeats(training)
-    left = [
-        f"{one.source.subset.place}: {int((count == 0).sum())} regularisation pictures of {one.source.subset.source} "
-        "are not used: there are more of them than training samples"
-        for one, count in zip(training, repeats, strict=True)
-        if (count == 0).any()
-    ]
+    unused = [int((count == 0).sum()) for count in repeats]
+    left = [_left(one, count) for one, count in zip(training, unused, strict=True) if count]
     used = [_some(one, count > 0) for one, count in zip(training, repeats, strict=True)]
     every = np.concatenate([np.empty(0, dtype=np.int64), *repeats])
-    index = _index(used, framings, every[every > 0], (*warnings, *left))
+    if every.sum() > _MOST_SAMPLES:
+        message = f"an epoch would have {int(every.sum()):,} samples; {_MOST_SAMPLES:,} are the most"
+        raise DataError(message, fix="lower num_repeats")
+    index = _index(used, framings, every[every > 0], (*warnings, *parts.warnings, *left))
     held = _index(validation, framings, np.ones(sum(len(one.rows) for one in validation), dtype=np.int64), ())
     return Scanned(index, held)
 
 
-def _all_held_out(datasets: Sequence[DatasetSpec], framed: Sequence[_Framed], seed: int) -> list[NDArray[np.bool_]]:
-    """Tell for each source which of its pictures are held out; one that is held out anywhere is so everywhere."""
-    out = [_held_out(one, datasets[one.source.dataset], seed) for one in framed]
-    folders: dict[Path, set[str]] = {}
-    for one, held in zip(framed, out, strict=True):
-        names = (one.source.path(int(row)) for row in one.rows[held])
-        for path in names:
-            folders.setdefault(path.parent.absolute(), set()).add(path.name)
-    if not folders:
-        return out
-    return [held | _named(one, folders) for one, held in zip(framed, out, strict=True)]
-
-
-def _named(one: _Framed, folders: Mapping[Path, set[str]]) -> NDArray[np.bool_]:
-    paths = (one.source.path(int(row)) for row in one.rows)
-    return np.array([path.name in folders.get(path.parent.absolute(), ()) for path in paths], dtype=np.bool_)
-
-
-def _held_out(one: _Framed, dataset: DatasetSpec, seed: int) -> NDArray[np.bool_]:
-    held = np.zeros(len(one.rows), dtype=np.bool_)
-    if dataset.validation_split > 0 and not one.source.subset.is_reg:
-        own_seed = seed if dataset.validation_seed is None else dataset.validation_seed
-        held[held_out(len(held), dataset.validation_split, own_seed)[1]] = True
-    return held
+def _left(one: _Framed, count: int) -> str:
+    """Return what is said of regularisation pictures beyond the training samples."""
+    pictures, are = counted(count, "regularisation picture"), "is" if count == 1 else "are"
+    return (
+        f"{one.source.subset.place}: {pictures} of {one.source.subset.source} {are} not used: "
+        "there are more of them than training samples"
+    )
 
 
 def _some(one: _Framed, mask: NDArray[np.bool_]) -> _Framed:

@@ -68,4 +68,4 @@ class Source:
         """Return the picture that masks this one."""
         if self.masks is None or self.masks.rows[row] < 0:
             return None
-        return self.masks.folder / self.masks.table.names[int(self.masks.rows[row])]
+        return self.masks.table.path(int(self.masks.rows[row]))

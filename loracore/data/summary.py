@@ -116,10 +116,16 @@ def _tags(index: Index, dataset: DatasetSpec, rows: Mapping[int, Rows]) -> dict[
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for number, subset in enumerate(dataset.subsets):
         if number in rows:
-            found[_name(subset)].update(tag_frequency(index.caption(int(row)) for row in rows[number]))
+            found[_name(subset)].update(tag_frequency(_tag_text(index, int(row)) for row in rows[number]))
         else:
             found[_name(subset)].update({})
     return dict(found)
+
+
+def _tag_text(index: Index, row: int) -> str:
+    """Return the text whose tags are counted: the caption; of a list its tags alone (as the field has it)."""
+    source, table_row = index.source(row), int(index.table_rows[row])
+    return source.caption(table_row) if source.listed is None else source.listed.tags[table_row]
 
 
 def _bucket_info(index: Index) -> dict[str, Any]:

@@ -54,9 +54,11 @@ class Draws:
         return worded_caption(picture.caption, rules, moment, rng)
 
     def _rng(self, stream: str, picture: Picture, visit: Visit) -> random.Random:
-        return _rng(stream, self.seed, visit.epoch, visit.turn, picture.dataset, picture.path.as_posix())
+        place = picture.dataset, picture.subset_number, picture.name
+        return _rng(stream, self.seed, visit.epoch, visit.turn, *place)
 
 
 def _rng(*parts: int | str) -> random.Random:
-    """Return a generator that depends on every part and on nothing else."""
-    return random.Random("/".join(map(str, parts)))  # noqa: S311  # augmentation, not a secret
+    """Return a generator that depends on every part and on nothing else; names need not be text (surrogates)."""
+    seed = "/".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return random.Random(seed)  # noqa: S311  # augmentation, not a secret

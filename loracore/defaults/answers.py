@@ -67,8 +67,9 @@ def _known(name: str) -> tuple[str, list[tuple[int, int]]]:
     path = Path(name).expanduser()
     if not name or not os.path.exists(path):  # noqa: PTH110  # Path's own raises for a text that is too long for a name
         return name, []
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-    stats = [file.stat() for file in files]
+    walked = (Path(place) / file for place, _, files in os.walk(path, followlinks=True) for file in files)
+    found = [path] if path.is_file() else sorted(file for file in walked if file.is_file())
+    stats = [file.stat() for file in found]
     return name, [(stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
 from loracore.data.bucket_table import bucket_lines, bucket_table
+from loracore.errors import printable
 
 if TYPE_CHECKING:
     from loracore.training.run import Run
@@ -18,7 +19,7 @@ MOST_BUCKETS = 12  # lines of the header
 def run_started(run: Run) -> None:
     """Print what is trained on what, how long, and what was noticed."""
     for line in header(run):
-        run.progress.say(line)
+        run.progress.say(printable(line))  # names of files may hold what a terminal obeys
     run.progress.start()
 
 

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.errors import DataError, Problem
 
 
-def check_sizes(datasets: Sequence[DatasetSpec], step: int) -> None:
-    """Raise DataError for every data set whose pictures, in buckets or not, are no multiples of ``step`` pixels."""
-    problems = [problem for number, dataset in enumerate(datasets, 1) for problem in _problems(number, dataset, step)]
-    if problems:
-        raise DataError.of(problems)
+def size_findings(config: Config, step: int) -> Iterator[Finding]:
+    """Give every data set whose pictures, in buckets or not, are no multiples of ``step`` pixels.
+
+    Nothing before the data sets are read.
+    """
+    for number, dataset in enumerate(config.datasets, 1):
+        yield from _findings(number, dataset, step)
 
 
-def _problems(number: int, dataset: DatasetSpec, step: int) -> Iterator[Problem]:
+def _findings(number: int, dataset: DatasetSpec, step: int) -> Iterator[Finding]:
     name = f"data set {number}" + "".join(f" ({subset.source})" for subset in dataset.subsets[:1])
     place = dataset.subsets[0].place if dataset.subsets else ""
     if dataset.enable_bucket and dataset.bucket_reso_steps % step:
         message = (
             f"{name}: bucket_reso_steps is {dataset.bucket_reso_steps}, but this model needs multiples of {step} pixels"
         )
-        yield Problem(message, place, f"use {step} or {2 * step}")
+        yield Finding("wrong", "bucket_reso_steps", message, f"use {step} or {2 * step}", place)
     elif not dataset.enable_bucket and any(side % step for side in dataset.resolution):
         width, height = dataset.resolution
         message = f"{name}: the resolution is {width}x{height}, but this model needs multiples of {step} pixels"
         fitting = ",".join(str(max(step, side - side % step)) for side in dataset.resolution)
-        yield Problem(message, place, f'use "{fitting}", or enable_bucket')
+        yield Finding("wrong", "resolution", message, f'use "{fitting}", or enable_bucket', place)

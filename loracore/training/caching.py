@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 
 from loracore.config.config import Config
 from loracore.config.options import DataOptions, PluginOptions
-from loracore.data.cache import LatentCache, TextCache
+from loracore.data.cache import LatentCache, TextCache, forget_damaged
 from loracore.data.cache_keys import identity, text_key
 from loracore.data.index import Index
 from loracore.data.places import tensors_folder
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.store import Store
+from loracore.errors import DataError
+from loracore.training.answering import answering
 from loracore.training.encoding import encode_pictures, encode_texts
 from loracore.training.exporting import export_field_latents, export_field_texts
-from loracore.training.importing import import_field_latents, import_field_texts
+from loracore.training.importing import (
+    import_field_latents,
+    import_field_texts,
+    with_foreign_latents,
+    with_foreign_texts,
+)
 from loracore.training.phases import Loading
 from loracore.training.picture_keys import PictureKeys
 from loracore.training.processes import Processes
@@ -54,7 +62,8 @@ def text_identity(loading: Loading, encoders: Collection[Part]) -> bytes:
     config = loading.config
     models = {part: loading.hook.cache_identity(part=part, config=config) for part in encoders}
     values = {"arch": config[PluginOptions].arch, "models": models, "dtype": str(loading.dtype)}
-    return identity("text", {**values, "options": config.affecting("text")})
+    plugins = answering(loading.hook.encode_text)
+    return identity("text", {**values, "plugins": plugins, "options": config.affecting("text")})
 
 
 def fill_latents(
@@ -64,13 +73,17 @@ def fill_latents(
 
     Raises DataError naming pictures that cannot be encoded.
     """
-    config, notes = loading.config, list[str]()
+    config, notes, found = loading.config, list[str](), keys
     if on_disk:
+        forget_damaged(store, with_foreign_latents(loading, keys, store)[0].slots(store))
         if processes.main:
-            notes += import_field_latents(loading, keys, store, keys.missing(store), show=True)
+            notes += import_field_latents(loading, keys, store, show=True)
         processes.wait()
         store.refresh()
-    missing, slots = keys.missing(store), keys.slots(store)
+        found, said = with_foreign_latents(loading, keys, store)
+        _check_agreement(processes, found.plain.tobytes() + found.mirrored.tobytes())
+        notes += said
+    missing, slots = found.missing(store), found.slots(store)
     hits = len(np.unique(slots[slots >= 0]))  # one entry may serve several rows
     own = [wanted for wanted in missing if not on_disk or _is_own(processes, wanted.key)]
     encode_pictures(loading, keys.index, store, own, hits=hits, show=processes.main)
@@ -79,7 +92,7 @@ def fill_latents(
         store.refresh()
         if processes.main and config[DataOptions].cache_format == "npz":
             notes += export_field_latents(loading, keys, store, show=True)
-    return LatentCache(store, keys.slots(store)), Filled("latents", hits, len(missing), tuple(notes))
+    return LatentCache(store, found.slots(store)), Filled("latents", hits, len(missing), tuple(notes))
 
 
 def fill_texts(
@@ -94,14 +107,18 @@ def fill_texts(
 ) -> tuple[TextCache, Filled]:
     """Encode the captions that the store lacks, and return the cache; processes share the work on a disk."""
     own_identity = text_identity(loading, encoders) if on_disk else b""
-    notes: list[str] = []
-    missing = [caption for caption in captions if store.slot(text_key(own_identity, caption)) < 0]
+    text, notes = TextCache(store, own_identity), list[str]()
     if on_disk:
+        known, _ = with_foreign_texts(loading, index, text, text.lacking(captions))
+        forget_damaged(store, known.slots(captions))
         if processes.main:
-            notes += import_field_texts(loading, index, store, own_identity, missing, encoders, show=True)
+            notes += import_field_texts(loading, index, text, text.lacking(captions), encoders, show=True)
         processes.wait()
         store.refresh()
-        missing = [caption for caption in captions if store.slot(text_key(own_identity, caption)) < 0]
+        text, said = with_foreign_texts(loading, index, text, text.lacking(captions))
+        _check_agreement(processes, b"".join(text.foreign[caption] for caption in sorted(text.foreign)))
+        notes += said
+    missing = text.lacking(captions)
     own = [one for one in missing if not on_disk or _is_own(processes, text_key(own_identity, one))]
     hits = len(captions) - len(missing)
     encode_texts(loading, store, own_identity, own, encoders, hits=hits, show=processes.main)
@@ -110,7 +127,15 @@ def fill_texts(
         store.refresh()
         if processes.main and loading.config[DataOptions].cache_format == "npz":
             notes += export_field_texts(loading, index, store, own_identity, encoders, show=True)
-    return TextCache(store, own_identity), Filled("captions", hits, len(missing), tuple(notes))
+    return text, Filled("captions", hits, len(missing), tuple(notes))
+
+
+def _check_agreement(processes: Processes, keys: bytes) -> None:
+    """Raise DataError where this process has other keys than the main one: nobody would encode what only it misses."""
+    own = crc32(keys)
+    if processes.agree(own) != own:
+        fix = "start again, and leave the folders alone meanwhile"
+        raise DataError("the .npz files beside the pictures have changed while the run was starting", fix=fix)
 
 
 def _is_own(processes: Processes, key: bytes) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loracore.config.dataset_spec import CaptionRules
-from loracore.data.captions.rules import depends_on_step, drops_captions, is_random
+from loracore.data.captions.rules import CaptionVisit, depends_on_step, drops_captions, is_random, worded_caption
 from loracore.data.index import Index
 from loracore.data.sampler import epoch_order
 from loracore.data.visits import Draws, Visit
@@ -37,12 +38,7 @@ class Course:
         Where texts change from visit to visit, every visit is gone through: about 20 µs each.
         """
         changing = [_changes(source.subset.captions) for source in self.index.sources]
-        rows = range(len(self.index))
-        found = {
-            draws.caption(self.index.picture(row), Visit(0, 0, 0))
-            for row in rows
-            if not changing[self.index.source_rows[row]]
-        }
+        found = {text for number, changes in enumerate(changing) if not changes for text in self._constant(number)}
         if any(changing):
             for window in self.windows():
                 visits = (pair for batch in window.batches for pair in zip(batch.rows, batch.turns, strict=True))
@@ -52,6 +48,13 @@ class Course:
                     if changing[self.index.source_rows[row]]
                 }
         return sorted(found)
+
+    def _constant(self, number: int) -> Iterator[str]:
+        """Give the texts of a source that are the same in every visit."""
+        source, rng = self.index.sources[number], random.Random(0)  # noqa: S311  # nothing is drawn
+        rules, moment = source.subset.captions, CaptionVisit(epoch=1, step=0, max_train_steps=self.length.steps)
+        rows = self.index.table_rows[self.index.rows_of(number)]
+        yield from (worded_caption(source.caption(row), rules, moment, rng) for row in rows.tolist())
 
 
 def _changes(rules: CaptionRules) -> bool:

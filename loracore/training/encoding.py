@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -20,14 +18,13 @@ from loracore.data.contents import changed_picture
 from loracore.data.index import Index
 from loracore.data.loader import ahead, load_images
 from loracore.data.store.cache_store import CacheStore
-from loracore.errors import DataError, LoracoreError, Problem
+from loracore.errors import DataError
+from loracore.training.finite import ENOUGH, captions_not_finite, latents_not_finite
 from loracore.training.losses import latent_masks
 from loracore.training.phases import Loading, free_memory
 from loracore.training.processes import loader_threads
+from loracore.training.sharing import Sharing
 from loracore.types import Latents, Part, TextConditioning
-
-_SHARED = 2.0  # seconds after which what is encoded is stored, and it is looked for what other processes have stored
-_ENOUGH = 20  # pictures whose latents are not finite: more would say the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,13 @@ class _Chunk:
     images: Tensor  # B,3,H,W
     masks: Sequence[Tensor | None]  # 1,H,W
 
+    def of(self, wanted: Sequence[Wanted]) -> _Chunk:
+        """Return some of the pictures."""
+        if len(wanted) == len(self.wanted):
+            return self
+        rows = [row for row, one in enumerate(self.wanted) if one in wanted]
+        return _Chunk(wanted, self.images[rows], [self.masks[row] for row in rows])
+
 
 def encode_pictures(
     loading: Loading, index: Index, store: CacheStore, wanted: Sequence[Wanted], *, hits: int, show: bool
@@ -57,21 +61,27 @@ def encode_pictures(
     """
     if not wanted:
         return
+    store.ensure_writable()
     models = loading.models("vae")
     bad: list[int] = []
-    with torch.no_grad(), _flushing(store), _bar("latents", hits, len(wanted), "picture", show=show) as bar:
-        chunks = _chunks(index, store, wanted, loading.config[DataOptions].vae_batch_size)
-        for chunk in ahead(partial(_loaded, index), chunks, loader_threads(loading.config)):
-            images = chunk.images.to(loading.device)
-            latents = loading.hook.encode_images(models=models, images=images, config=loading.config).to("cpu")
-            bad += _append(store, chunk, latents, stored_dtype(loading.dtype))
-            if len(bad) >= _ENOUGH:
+    seen = 0
+    with torch.no_grad(), Sharing.of(store) as sharing, _bar("latents", hits, len(wanted), "picture", show=show) as bar:
+        chunks = sharing.shuffled(_chunks(index, wanted, loading.config[DataOptions].vae_batch_size))
+        lacking = filter(None, (sharing.lacking(chunk, _own_key) for chunk in chunks))
+        for loaded in ahead(partial(_loaded, index), lacking, loader_threads(loading.config)):
+            chunk = loaded.of(sharing.lacking(loaded.wanted, _own_key))  # others went on while it was loaded
+            if chunk.wanted:
+                images = chunk.images.to(loading.device)
+                latents = loading.hook.encode_images(models=models, images=images, config=loading.config).to("cpu")
+                bad += _append(store, chunk, latents, stored_dtype(loading.dtype))
+            seen += len(loaded.wanted)
+            if len(bad) >= ENOUGH:
                 break
             _count(bar, hits, len(chunk.wanted))
     del models
     free_memory()
     if bad:
-        raise _not_finite(index, bad, halved=loading.dtype != torch.float32)
+        raise latents_not_finite(index, bad, loading.dtype, all_seen=seen == len(wanted))
 
 
 def encode_texts(
@@ -84,20 +94,37 @@ def encode_texts(
     hits: int,
     show: bool,
 ) -> None:
-    """Encode captions under the identity ``own``; also when interrupted, what is done is stored."""
+    """Encode captions under the identity ``own``, but for what others have stored meanwhile.
+
+    Also when interrupted, what is done is stored. Raises DataError naming captions whose conditioning is not finite.
+    """
     if not captions:
         return
+    store.ensure_writable()
     at_once = loading.config[DataOptions].text_encoder_batch_size
     models = loading.models(*encoders)
-    with torch.no_grad(), _flushing(store), _bar("captions", hits, len(captions), "caption", show=show) as bar:
-        for start in range(0, len(captions), at_once):
-            some = captions[start : start + at_once]
-            said = loading.hook.encode_text(models=models, captions=some, config=loading.config).to("cpu")
-            for row, caption in enumerate(some):
-                append(store, text_key(own, caption), _row(said, row))
+    bad: list[str] = []
+    seen = 0
+    with (
+        torch.no_grad(),
+        Sharing.of(store) as sharing,
+        _bar("captions", hits, len(captions), "caption", show=show) as bar,
+    ):
+        for chunk in sharing.shuffled(
+            [captions[start : start + at_once] for start in range(0, len(captions), at_once)]
+        ):
+            some = sharing.lacking(chunk, partial(text_key, own))
+            if some:
+                said = loading.hook.encode_text(models=models, captions=some, config=loading.config).to("cpu")
+                bad += _append_texts(store, own, some, said)
+            seen += len(chunk)
+            if len(bad) >= ENOUGH:
+                break
             _count(bar, hits, len(some))
     del models
     free_memory()
+    if bad:
+        raise captions_not_finite(bad, loading.dtype, all_seen=seen == len(captions))
 
 
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -117,30 +144,18 @@ def _count(bar: tqdm[NoReturn], hits: int, new: int) -> None:
     bar.set_postfix({"hits": hits, "new": int(bar.n) - hits})
 
 
-@contextmanager
-def _flushing(store: CacheStore) -> Iterator[None]:
-    """Store what was appended, whatever ends the work."""
-    try:
-        yield
-    finally:
-        store.flush()
-
-
-def _chunks(index: Index, store: CacheStore, wanted: Iterable[Wanted], at_once: int) -> Iterator[Sequence[Wanted]]:
-    """Give what is still wanted in chunks of one size, mirrored or not, leaving out what others have added."""
+def _chunks(index: Index, wanted: Iterable[Wanted], at_once: int) -> list[Sequence[Wanted]]:
+    """Return what is wanted in chunks of one size, mirrored or not."""
     by_size: dict[tuple[tuple[int, int], bool], list[Wanted]] = {}
     for one in wanted:
         by_size.setdefault((index.framing(one.row).size, one.flipped), []).append(one)
-    looked = time.monotonic()
-    for several in by_size.values():
-        for start in range(0, len(several), at_once):
-            if time.monotonic() - looked > _SHARED:
-                store.flush()
-                store.refresh()
-                looked = time.monotonic()
-            chunk = [one for one in several[start : start + at_once] if store.slot(one.key) < 0]
-            if chunk:
-                yield chunk
+    return [
+        several[start : start + at_once] for several in by_size.values() for start in range(0, len(several), at_once)
+    ]
+
+
+def _own_key(wanted: Wanted) -> bytes:
+    return wanted.key
 
 
 def _loaded(index: Index, chunk: Sequence[Wanted]) -> _Chunk:
@@ -159,21 +174,24 @@ def _append(store: CacheStore, chunk: _Chunk, latents: Latents, dtype: torch.dty
     for row, (one, mask) in enumerate(zip(chunk.wanted, chunk.masks, strict=True)):
         small = None if mask is None else latent_masks(mask[None], *latents.mean.shape[-2:])[0]
         entry = latents_entry(latents, row, small, dtype)
-        if all(tensor.isfinite().all() for tensor in entry.values()):
+        if _finite(entry):
             append(store, one.key, entry)
         else:
             bad.append(one.row)
     return bad
 
 
-def _row(conditioning: TextConditioning, row: int) -> Mapping[str, Tensor]:
-    return {name: tensor[row] for name, tensor in conditioning.tensors.items()}
+def _append_texts(store: CacheStore, own: bytes, captions: Sequence[str], said: TextConditioning) -> list[str]:
+    """Add the conditioning of captions to the store; return those where it is not finite, which are not added."""
+    bad = []
+    for row, caption in enumerate(captions):
+        entry = {name: tensor[row] for name, tensor in said.tensors.items()}
+        if _finite(entry):
+            append(store, text_key(own, caption), entry)
+        else:
+            bad.append(caption)
+    return bad
 
 
-def _not_finite(index: Index, rows: Iterable[int], *, halved: bool) -> LoracoreError:
-    fix = "the VAE's file may be damaged"
-    if halved:
-        fix = "the VAE overflows in half precision: give --no_half_vae, or --mixed_precision no"
-    return DataError.of(
-        Problem("the picture's latents are not finite", str(index.path(row)), fix) for row in sorted(set(rows))
-    )
+def _finite(entry: Mapping[str, Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in entry.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,11 +19,12 @@ from loracore.data.npz.field_files import (
     Floats,
     latents_arrays,
     latents_of_other_sizes,
-    latents_paths,
+    latents_path,
+    latents_size,
     text_arrays,
 )
 from loracore.data.npz.field_places import is_upright, newer_than_picture, shared_files
-from loracore.data.npz.npz_files import Arrays, DamagedNpzError, write_npz
+from loracore.data.npz.npz_files import Arrays, DamagedNpzError, remove_abandoned, write_npz
 from loracore.data.pictures.images import load_pixels
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.store.tensors import to_tensors
@@ -45,7 +46,7 @@ class _Came(Enum):
     WRITTEN = "{} .npz files of {} were written beside the pictures"
     TURNED = "{} pictures get no .npz files of {}: EXIF data turns them, and other tools take them as they are stored"
     OTHER_SIZES = "{} .npz files of {} are not written: the model's encoders are of other sizes than they tell"
-    UNREAD = "{} .npz files of {} are not written: no visit of this run reads them"
+    NOT_ENCODED = "{} .npz files of {} are not written: this run has not encoded them"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,6 +69,7 @@ def export_field_latents(loading: Loading, keys: PictureKeys, store: CacheStore,
     pictures = FieldPictures.of(keys, files.latents)
     shelf = _shelf(keys, files.latents)
     came: Counter[_Came] = Counter()
+    _tidy(shelf.rows)
     for path, rows in tqdm(shelf.rows.items(), desc="latents to .npz files", unit="file", disable=not show):
         lacking = [row for row in rows if not _is_there(pictures, row)]
         if lacking:
@@ -88,10 +90,11 @@ def export_field_texts(
         return (_NONE,)
     if not files.text.writable:
         return ("cache_format: captions get no .npz files: those of this architecture hold more than is cached",)
-    if loaded_encoders(loading, encoders) != files.text.encoders:
+    if tuple(loaded_encoders(loading, encoders)) != tuple(files.text.encoders):
         return ("cache_format: captions get no .npz files: those hold what all text encoders say, and some train",)
     every = list(plain_captions(index, files.text, present=False))
     shared = shared_files((path, caption) for path, caption, _ in every)
+    _tidy(path for path, _, _ in every)
     came: Counter[_Came] = Counter()
     for path, caption, row in tqdm(every, desc="captions to .npz files", unit="file", disable=not show):
         key = text_key(own, caption)
@@ -107,7 +110,7 @@ def _shelf(keys: PictureKeys, layout: LatentsFile) -> _Shelf:
     rivals, masked, replaced = [], 0, set()
     for row in range(len(index)):
         picture = index.path(row)
-        path = latents_paths(layout, picture, index.framing(row).original)[-1]
+        path = latents_path(layout, picture, index.framing(row).original)
         if index.source(row).subset.conditioning_data_dir is not None:
             masked += 1
         elif owners.setdefault(path, picture) != picture:
@@ -134,13 +137,11 @@ def _rivals_note(rivals: Sequence[Path]) -> str:
 
 def _is_there(pictures: FieldPictures, row: int) -> bool:
     index = pictures.keys.index
-    for path in latents_paths(pictures.layout, index.path(row), index.framing(row).original):
-        try:
-            if path.exists() and pictures.origin(path, row) is not None:
-                return True
-        except DamagedNpzError:
-            continue
-    return False
+    path = latents_path(pictures.layout, index.path(row), index.framing(row).original)
+    try:
+        return path.exists() and pictures.origin(path, row) is not None
+    except DamagedNpzError:
+        return False
 
 
 def _kept(pictures: FieldPictures, path: Path, rows: Sequence[int]) -> dict[str, Floats]:
@@ -148,7 +149,8 @@ def _kept(pictures: FieldPictures, path: Path, rows: Sequence[int]) -> dict[str,
     if not path.exists() or not newer_than_picture(path, pictures.keys.index, rows[0]):
         return {}
     try:
-        return dict(latents_of_other_sizes(path, pictures.layout, [pictures.wanted(row).size for row in rows]))
+        sizes = [latents_size(pictures.layout, pictures.keys.index.framing(row)) for row in rows]
+        return dict(latents_of_other_sizes(path, pictures.layout, sizes))
     except DamagedNpzError:
         return {}
 
@@ -159,6 +161,8 @@ def _write_latents(pictures: FieldPictures, store: CacheStore, path: Path, rows:
         return _Came.TURNED
     arrays = _kept(pictures, path, rows)
     for row in rows:
+        if not pictures.keys.has(store, row):  # they are another tool's, of a file that cannot be taken any more
+            return _Came.NOT_ENCODED
         own = _arrays(pictures, store, row)
         if own is None:
             return _Came.OTHER_SIZES
@@ -196,8 +200,8 @@ def _text_is_there(path: Path, layout: TextFile, key: bytes, index: Index, row: 
 def _write_text(store: CacheStore, layout: TextFile, path: Path, key: bytes) -> _Came:
     """Write a caption's file; bfloat16, which numpy has not, becomes float32."""
     entry = store.read_key(key)
-    if entry is None:  # every visit drops the caption
-        return _Came.UNREAD
+    if entry is None:  # every visit drops the caption, or another tool has encoded it
+        return _Came.NOT_ENCODED
     tensors = to_tensors(entry)
     floats = {name: one.float() if one.dtype == torch.bfloat16 else one for name, one in tensors.items()}
     arrays = text_arrays(layout, {name: one.numpy() for name, one in floats.items()}, key)
@@ -213,6 +217,11 @@ def _text_notes(index: Index, plain: int, shared: Collection[Path]) -> Iterator[
 
 def _notes(came: Mapping[_Came, int], what: str) -> Iterator[str]:
     return (one.value.format(came[one], what) for one in _Came if came.get(one))
+
+
+def _tidy(paths: Iterable[Path]) -> None:
+    for folder in {path.parent for path in paths}:
+        remove_abandoned(folder)
 
 
 def _write(path: Path, arrays: Arrays) -> _Came:

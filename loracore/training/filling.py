@@ -27,7 +27,7 @@ def fill_caches(
     seed = choose_seed(config, processes)
     config = config.with_datasets(datasets)
     weights, left_out = read_network_weights(config)
-    scanned = scan(datasets, reading_of(config, seed))
+    scanned = scan(datasets, reading_of(config, seed), show=processes.main)
     told = [*notes, *left_out, *scanned.training.warnings]
     plan = rehearse(Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, told))
     on_disk = replace(config[DataOptions], cache_latents_to_disk=True, cache_text_encoder_outputs_to_disk=True)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from loracore.data.cache import append, latents_entry
+from loracore.data.cache import TextCache, append, latents_entry
 from loracore.data.cache_keys import text_key
 from loracore.data.index import Index
 from loracore.data.npz.field_files import (
     Origin,
     WantedLatents,
     latents_origin,
-    latents_paths,
+    latents_path,
     read_latents,
     read_text,
     text_origin,
@@ -33,6 +33,7 @@ from loracore.data.npz.field_places import (
     shared_files,
     spoken_as_written,
 )
+from loracore.data.npz.foreign_keys import foreign_key
 from loracore.data.npz.npz_files import DamagedNpzError
 from loracore.data.store.cache_store import CacheStore
 from loracore.training.encoding import Wanted, stored_dtype
@@ -62,7 +63,7 @@ class FieldPictures:
     def of(cls, keys: PictureKeys, layout: LatentsFile) -> FieldPictures:
         """Go through all pictures for those whose files would have the same name."""
         index = keys.index
-        every = ((path, index.path(row)) for row in range(len(index)) for path in _paths(index, row, layout))
+        every = ((_path(index, row, layout), index.path(row)) for row in range(len(index)))
         return cls(keys, layout, shared_files(every))
 
     def wanted(self, row: int) -> WantedLatents:
@@ -74,52 +75,66 @@ class FieldPictures:
     def origin(self, path: Path, row: int) -> Origin | None:
         """Tell who wrote a file that can be used for a picture, None for any other. Raises DamagedNpzError."""
         index = self.keys.index
-        if index.source(row).subset.conditioning_data_dir is not None:  # the masks are not in it
+        subset = index.source(row).subset
+        if subset.conditioning_data_dir is not None:  # the masks are not in it
             return None
         found = latents_origin(path, self.layout, self.wanted(row))
         if found is not Origin.FOREIGN:
             return found
-        trusted = path not in self.shared and newer_than_picture(path, index, row) and is_upright(index.path(row))
-        return found if trusted else None
+        as_usual = subset.resize_interpolation is None and is_upright(index.path(row))
+        return found if as_usual and path not in self.shared and newer_than_picture(path, index, row) else None
 
 
-def import_field_latents(
-    loading: Loading, keys: PictureKeys, store: CacheStore, missing: Sequence[Wanted], *, show: bool
-) -> tuple[str, ...]:
+def import_field_latents(loading: Loading, keys: PictureKeys, store: CacheStore, *, show: bool) -> tuple[str, ...]:
     """Add to the store what valid files beside the pictures hold of what is missing, and return what came of it.
 
-    A file holds one draw of the VAE: it becomes a mean without any deviation.
+    A file holds one draw of the VAE: it becomes a mean without any deviation. ``with_foreign_latents`` finds what
+    another tool has made.
     """
     files: FieldFiles | None = loading.hook.field_files(config=loading.config)
-    if files is None:
-        return ()
-    there = presence()
-    named = ((one, path) for one in missing for path in _paths(keys.index, one.row, files.latents))
-    candidates = [(one, path) for one, path in named if there(path)]
-    if not candidates:
+    candidates = [] if files is None else list(_unread(store, _candidates(keys, store, files.latents)))
+    if files is None or not candidates:
         return ()
     pictures, dtype = FieldPictures.of(keys, files.latents), stored_dtype(loading.dtype)
-    read: Counter[Origin] = Counter()
+    ours, done = 0, set[bytes]()
     damaged: dict[Path, None] = {}
-    done: set[bytes] = set()
-    for one, path in _shown(candidates, "latents beside the pictures", show=show):
+    for one, path, foreign in _shown(candidates, "latents beside the pictures", show=show):
+        if {one.key, foreign} & done:
+            continue
         try:
-            origin = None if one.key in done else _take_latents(pictures, store, one, path, dtype)
+            found = _latents(pictures, one, path, dtype)
         except DamagedNpzError:
             damaged[path] = None
             continue
-        if origin is not None:
-            read[origin] += 1
-            done.add(one.key)
+        if found is not None:
+            origin, entry = found
+            ours += origin is Origin.OURS
+            done.add(one.key if origin is Origin.OURS else foreign)
+            append(store, one.key if origin is Origin.OURS else foreign, entry)
     store.flush()
-    return (*_read_notes("latents", "VAE", read), *damaged_note(damaged))
+    return (*_ours_note("latents", ours), *damaged_note(damaged))
+
+
+def with_foreign_latents(loading: Loading, keys: PictureKeys, store: CacheStore) -> tuple[PictureKeys, tuple[str, ...]]:
+    """Return the keys with those of other tools' latents where the store has no own ones, and what is to be said."""
+    files: FieldFiles | None = loading.hook.field_files(config=loading.config)
+    candidates = [] if files is None else list(_candidates(keys, store, files.latents))
+    columns = keys.plain.copy(), keys.mirrored.copy()
+    used = set[bytes]()
+    for one, path in candidates:
+        foreign = foreign_key(one.key, path)
+        if foreign is not None and store.slot(foreign) >= 0:
+            columns[one.flipped][one.row] = np.frombuffer(foreign, dtype=np.uint8)
+            used.add(foreign)
+    if not used:
+        return keys, ()
+    return replace(keys, plain=columns[0], mirrored=columns[1]), (_foreign_note("latents", "VAE", len(used)),)
 
 
 def import_field_texts(
     loading: Loading,
     index: Index,
-    store: CacheStore,
-    own: bytes,
+    text: TextCache,
     missing: Collection[str],
     encoders: Collection[Part],
     *,
@@ -127,33 +142,56 @@ def import_field_texts(
 ) -> tuple[str, ...]:
     """Add to the store what valid files beside the pictures hold of missing captions, and return what came of it.
 
-    ``own`` is the identity of the run's encoded captions, as in ``text_key``.
+    ``with_foreign_texts`` finds what another tool has made.
     """
-    files: FieldFiles | None = loading.hook.field_files(config=loading.config)
+    files: FieldFiles | None = loading.hook.field_files(config=loading.config) if missing else None
     if files is None:
         return ()
     lacking, every = frozenset(missing), list(plain_captions(index, files.text))
     candidates = [found for found in every if found[1] in lacking]
     if not candidates or loaded_encoders(loading, encoders) != files.text.encoders:
         return ()
-    shared = shared_files((path, caption) for path, caption, _ in every)
-    read: Counter[Origin] = Counter()
+    shared, store = shared_files((path, caption) for path, caption, _ in every), text.store
+    ours, done = 0, set[bytes]()
     damaged: dict[Path, None] = {}
-    done: set[str] = set()
     for path, caption, row in _shown(candidates, "captions beside the pictures", show=show):
-        key = text_key(own, caption)
+        own = text_key(text.identity, caption)
+        foreign = foreign_key(own, path)
+        if foreign is None or {own, foreign} & done or store.slot(foreign) >= 0:
+            continue
         try:
-            origin = usable_text(path, files.text, key, index, row, shared)
-            tensors = None if origin is None or caption in done else _text_entry(path, files.text, loading.dtype)
+            origin = usable_text(path, files.text, own, index, row, shared)
+            entry = None if origin is None else _text_entry(path, files.text, loading.dtype)
         except DamagedNpzError:
             damaged[path] = None
             continue
-        if origin is not None and tensors is not None:
-            append(store, key, tensors)
-            read[origin] += 1
-            done.add(caption)
+        if entry is not None:
+            ours += origin is Origin.OURS
+            done.add(own if origin is Origin.OURS else foreign)
+            append(store, own if origin is Origin.OURS else foreign, entry)
     store.flush()
-    return (*_read_notes("captions", "text encoders", read), *damaged_note(damaged))
+    return (*_ours_note("captions", ours), *damaged_note(damaged))
+
+
+def with_foreign_texts(
+    loading: Loading, index: Index, text: TextCache, missing: Collection[str]
+) -> tuple[TextCache, tuple[str, ...]]:
+    """Return the cache with the keys of other tools' captions where the store has no own ones, and what is to be said.
+
+    Of several files of one caption that of the first picture is taken.
+    """
+    files: FieldFiles | None = loading.hook.field_files(config=loading.config) if missing else None
+    if files is None:
+        return text, ()
+    lacking, used = frozenset(missing), dict[str, bytes]()
+    for path, caption, _ in plain_captions(index, files.text):
+        if caption in lacking and caption not in used:
+            foreign = foreign_key(text_key(text.identity, caption), path)
+            if foreign is not None and text.store.slot(foreign) >= 0:
+                used[caption] = foreign
+    if not used:
+        return text, ()
+    return replace(text, foreign=used), (_foreign_note("captions", "text encoders", len(used)),)
 
 
 def plain_captions(index: Index, layout: TextFile, *, present: bool = True) -> Iterator[tuple[Path, str, int]]:
@@ -182,9 +220,10 @@ def usable_text(
     return found if current and path not in shared else None
 
 
-def loaded_encoders(loading: Loading, encoders: Collection[Part]) -> tuple[Part, ...]:
-    """Return the text encoders that the model has of those that are named; no weights are read."""
-    return tuple(replace(loading, device=torch.device("meta"), adapt=None).models(*encoders).text)
+def loaded_encoders(loading: Loading, encoders: Collection[Part]) -> Mapping[Part, int]:
+    """Return the widths of the text encoders that the model has of those that are named; no weights are read."""
+    models = replace(loading, device=torch.device("meta"), adapt=None).models(*encoders)
+    return {part: _width(module) for part, module in models.text.items()}
 
 
 def damaged_note(damaged: Collection[Path]) -> tuple[str, ...]:
@@ -196,22 +235,43 @@ def damaged_note(damaged: Collection[Path]) -> tuple[str, ...]:
     return (f"{len(damaged)} damaged .npz files beside the pictures are left aside: {named}{more}",)
 
 
-def _paths(index: Index, row: int, layout: LatentsFile) -> tuple[Path, ...]:
-    return latents_paths(layout, index.path(row), index.framing(row).original)
+def _candidates(keys: PictureKeys, store: CacheStore, layout: LatentsFile) -> Iterator[tuple[Wanted, Path]]:
+    """Give what the store lacks, row by row, where there is a file; no folder is looked at when it lacks nothing."""
+    there, index, slots = presence(), keys.index, keys.slots(store)
+    for flipped, column in enumerate((keys.plain, keys.mirrored)):
+        lacking = (slots[:, flipped] < 0) & (keys.flips if flipped else True)
+        for row in np.flatnonzero(lacking).tolist():
+            path = _path(index, row, layout)
+            if there(path):
+                yield Wanted(row, bool(flipped), column[row].tobytes()), path
 
 
-def _take_latents(
-    pictures: FieldPictures, store: CacheStore, one: Wanted, path: Path, dtype: torch.dtype
-) -> Origin | None:
-    """Add a file's latents to the store, if it is valid; tell who wrote it."""
+def _unread(store: CacheStore, candidates: Iterable[tuple[Wanted, Path]]) -> Iterator[tuple[Wanted, Path, bytes]]:
+    """Give those whose file, as it is now, has no entry yet, with the key that it would get as another tool's."""
+    for one, path in candidates:
+        foreign = foreign_key(one.key, path)
+        if foreign is not None and store.slot(foreign) < 0:
+            yield one, path, foreign
+
+
+def _path(index: Index, row: int, layout: LatentsFile) -> Path:
+    return latents_path(layout, index.path(row), index.framing(row).original)
+
+
+def _width(module: nn.Module) -> int:
+    """Return the width of a text encoder's token embeddings, its first table."""
+    return next((table.embedding_dim for table in module.modules() if isinstance(table, nn.Embedding)), 0)
+
+
+def _latents(
+    pictures: FieldPictures, one: Wanted, path: Path, dtype: torch.dtype
+) -> tuple[Origin, Mapping[str, Tensor]] | None:
+    """Return who wrote a file, and its latents as the store has them; None where it cannot be used."""
     origin = pictures.origin(path, one.row)
     if origin is None:
         return None
     entry = _latents_entry(path, pictures.layout, pictures.wanted(one.row), dtype, flipped=one.flipped)
-    if entry is None:
-        return None
-    append(store, one.key, entry)
-    return origin
+    return None if entry is None else (origin, entry)
 
 
 def _latents_entry(
@@ -240,12 +300,15 @@ def _finite(entry: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
     return entry if all(bool(tensor.isfinite().all()) for tensor in entry.values()) else None
 
 
-def _read_notes(what: str, model: str, read: Mapping[Origin, int]) -> Iterator[str]:
-    if read.get(Origin.OURS):
-        yield f"{read[Origin.OURS]} {what} were read from .npz files beside the pictures, as loracore wrote them"
-    if read.get(Origin.FOREIGN):
-        unknown = f"which {model} made them is not recorded in such files"
-        yield f"{read[Origin.FOREIGN]} {what} were read from .npz files beside the pictures; {unknown}"
+def _ours_note(what: str, count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (f"{count} {what} were read from .npz files beside the pictures, as loracore wrote them",)
+
+
+def _foreign_note(what: str, model: str, count: int) -> str:
+    unknown = f"which {model} made them is not recorded in such files"
+    return f"{count} {what} are those of .npz files beside the pictures; {unknown}"
 
 
 def _shown(items: Sequence[Item], name: str, *, show: bool) -> Iterable[Item]:

@@ -19,8 +19,6 @@ from loracore.training.processes import loader_threads
 from loracore.training.run import Run
 from loracore.types import Examples
 
-_COPYING = 2  # threads
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Part:
@@ -48,9 +46,9 @@ def loaded_windows(run: Run) -> Iterator[tuple[Window, Sequence[Examples | None]
 
 
 def _threads(run: Run) -> int:
-    """Return how many threads load ahead; cached latents are copied faster than more than two could share the work."""
+    """Return how many threads load ahead; one is enough to copy cached latents, more would only wait for each other."""
     wanted = loader_threads(run.config)
-    return wanted if run.loader.latents is None else min(wanted, _COPYING)
+    return wanted if run.loader.latents is None else min(wanted, 1)
 
 
 def _loaded(loader: Loader, part: _Part) -> _Part:

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from loracore.config.config import Config
+from loracore.config.dataset_keys import parse_face_range
 from loracore.config.options import (
     DataOptions,
     ModelOptions,
@@ -43,30 +44,24 @@ ESSENTIAL = (
 )
 
 #: What other trainers can switch on and this one does not have: readers find the keys that they know.
-_UNUSED: Mapping[str, object] = MappingProxyType(
+UNUSED: Mapping[str, object] = MappingProxyType(
     {
         "ss_full_fp16": False,
-        "ss_fp8_base": False,
-        "ss_fp8_base_unet": False,
         "ss_lowram": False,
         "ss_clip_skip": None,
         "ss_loss_type": "l2",
-        "ss_prior_loss_weight": 1.0,
         "ss_noise_offset": None,
         "ss_adaptive_noise_scale": None,
         "ss_multires_noise_iterations": None,
         "ss_ip_noise_gamma": None,
-        "ss_face_crop_aug_range": None,
-        "ss_caption_dropout_rate": 0.0,
-        "ss_caption_dropout_every_n_epochs": 0,
-        "ss_caption_tag_dropout_rate": 0.0,
     }
 )
 
 
 def run_metadata(config: Config, network: Network, length: Length, seed: int, optimizer: str) -> dict[str, str]:
     """Return the keys that stay the same for every file of a run."""
-    values = {**_UNUSED, **_training_values(config, network, length), **_network_values(config, network)}
+    values = {**UNUSED, **_training_values(config, network, length), **_network_values(config, network)}
+    values |= _data_values(config[DataOptions])
     found = {name: str(value) for name, value in values.items()}
     arguments = config.network_args()
     if arguments:
@@ -90,10 +85,27 @@ def _training_values(config: Config, network: Network, length: Length) -> dict[s
         "ss_lr_scheduler": training.lr_scheduler,
         "ss_lr_warmup_steps": training.lr_warmup_steps,
         "ss_mixed_precision": model.mixed_precision,
-        "ss_cache_latents": config[DataOptions].cache_latents,
+        "ss_fp8_base": model.fp8_base,
+        "ss_fp8_base_unet": model.fp8_base_unet,
         "ss_max_grad_norm": training.max_grad_norm,
         "ss_training_comment": config[NetworkOptions].training_comment,
         "ss_sd_scripts_commit_hash": f"(loracore {version('loracore')})",
+    }
+
+
+def _data_values(data: DataOptions) -> dict[str, object]:
+    """Return the run's own options of its data, as the field does; a data-set file may say otherwise (ss_datasets)."""
+    faces = data.face_crop_aug_range
+    return {
+        "ss_cache_latents": data.caches_latents,
+        "ss_prior_loss_weight": data.prior_loss_weight,
+        "ss_resize_interpolation": data.resize_interpolation,
+        "ss_face_crop_aug_range": None if faces is None else parse_face_range(faces),
+        "ss_caption_dropout_rate": data.caption_dropout_rate,
+        "ss_caption_dropout_every_n_epochs": data.caption_dropout_every_n_epochs,
+        "ss_caption_tag_dropout_rate": data.caption_tag_dropout_rate,
+        "ss_validation_split": data.validation_split,
+        "ss_validation_seed": data.validation_seed,
     }
 
 

@@ -13,6 +13,7 @@ from loracore.data.contents import content_digests, with_contents
 from loracore.data.index import Index
 from loracore.data.places import tables_folder
 from loracore.data.store.cache_store import CacheStore
+from loracore.training.answering import answering
 from loracore.training.encoding import Wanted, stored_dtype
 from loracore.training.phases import Loading
 
@@ -30,6 +31,11 @@ class PictureKeys:
         """Return where the latents are: n, 2, the mirror image behind; -1 where they are missing or never needed."""
         mirrored = np.where(self.flips, store.find(self.mirrored), -1)
         return np.stack([store.find(self.plain), mirrored], axis=1)
+
+    def has(self, store: CacheStore, row: int) -> bool:
+        """Tell whether the store has all that is needed of a row."""
+        own = store.slot(self.plain[row].tobytes()) >= 0
+        return own and (not self.flips[row] or store.slot(self.mirrored[row].tobytes()) >= 0)
 
     def lacking(self, store: CacheStore) -> NDArray[np.int64]:
         """Return the rows of which the store lacks something; the same picture may be in several of them."""
@@ -80,6 +86,7 @@ def latents_identity(loading: Loading) -> bytes:
         {
             "arch": config[PluginOptions].arch,
             "model": loading.hook.cache_identity(part="vae", config=config),
+            "plugins": answering(loading.hook.encode_images),
             "dtype": str(loading.dtype),
             "stored": str(stored_dtype(loading.dtype)),
             "options": config.affecting("latents"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from loracore.data.loader import Loader
 from loracore.data.places import tables_folder
 from loracore.data.proving import prove
 from loracore.data.sampler import batches_per_epoch
+from loracore.data.scan_messages import bad_picture
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.visits import Draws
-from loracore.errors import DataError, Problem
+from loracore.errors import DataError
 from loracore.training.caching import (
     Filled,
     caches_latents,
@@ -122,8 +124,7 @@ def _whole_pictures(
         return index, keys, ()
     reasons = {str(index.path(row)): reason for row, reason in sorted(broken.items())}  # once for all data sets
     if config[DataOptions].on_bad_image == "error":
-        fix = 'repair or remove it, or set on_bad_image = "skip"'
-        raise DataError.of(Problem(reason, path, fix) for path, reason in reasons.items())
+        raise DataError.of(bad_picture(Path(path), reason) for path, reason in reasons.items())
     kept: NDArray[np.bool_] = np.ones(len(index), dtype=np.bool_)
     kept[list(broken)] = False
     if not kept.any():

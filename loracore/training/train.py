@@ -12,6 +12,7 @@ from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import SavingOptions
 from loracore.data.reading import reading_of
+from loracore.data.scan_messages import counted
 from loracore.data.scanning import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse
 from loracore.training.loop import train_loop
@@ -34,7 +35,7 @@ def train(
     weights, left_out = read_network_weights(config)
     hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
     with hold:
-        scanned = scan(datasets, reading_of(config, seed))
+        scanned = scan(datasets, reading_of(config, seed), show=processes.main)
         notes = [*notes, *left_out, *scanned.training.warnings, *_held_out(len(scanned.validation))]
         plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, notes)
         train_loop(assemble_run(rehearse(plan), files))
@@ -45,4 +46,5 @@ def _held_out(count: int) -> Sequence[str]:
     """Return what is said of pictures that are not trained on."""
     if not count:
         return ()
-    return (f"{count} pictures are held out by validation_split; this version computes no validation loss from them",)
+    are = f"{counted(count, 'picture')} {'is' if count == 1 else 'are'}"
+    return (f"{are} held out by validation_split; this version computes no validation loss",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loracore.errors import ConfigError, LoracoreError, Problem, did_you_mean, nearest
+from loracore.errors import ConfigError, LoracoreError, Problem, did_you_mean, nearest, printable
 
 
 def test_a_problem_reads_place_message_fix() -> None:
@@ -27,3 +27,12 @@ def test_the_nearest_name_is_suggested() -> None:
 def test_nothing_near_suggests_nothing() -> None:
     assert nearest("zzz", ["network_dim"]) is None
     assert did_you_mean("zzz", ["network_dim"]) == ""
+
+
+def test_a_problem_is_one_line_that_commands_no_terminal() -> None:
+    problem = Problem("is \x1b[31mred\x9b", "a\nb\u202e.png", "\udc80")
+    assert str(problem) == r"a\nb\u202e.png: is \x1b[31mred\x9b (\udc80)"
+
+
+def test_letters_of_all_languages_are_printed_as_they_are() -> None:
+    assert printable("Käse 猫\u3000👩\u200d🚀 \\n") == "Käse 猫\u3000👩\u200d🚀 \\n"

@@ -18,6 +18,10 @@ _KINDS = MappingProxyType(
 )
 
 
+#: Stands for a caption in which something is wrong: the picture is looked at even so, and is not said to have none.
+_WRONG = " "
+
+
 class Entry(NamedTuple):
     """One picture as the list names it."""
 
@@ -41,6 +45,7 @@ def read_object(path: Path) -> Iterator[Entry | Problem]:
         if isinstance(said, tuple):
             yield from _entry(key, said, str(path), 0)
         else:
+            yield Entry(key, _WRONG, "")
             yield Problem(f"{key!r} is {_kind(said)}, not an object with caption or tags", str(path))
 
 
@@ -86,13 +91,13 @@ def _parse(data: bytes, path: Path, line: int) -> Any:
 
 
 def _entry(key: str, pairs: tuple[tuple[str, Any], ...], where: str, line: int) -> Iterator[Entry | Problem]:
-    """Yield a picture's entry, or everything that is wrong with it; names that are not ours are passed over."""
+    """Yield a picture's entry and everything that is wrong with it; names that are not ours are passed over."""
     values = dict(pairs)
     names = [name for name, _ in pairs] if len(values) < len(pairs) else []
     twice = [name for name in ("image_path", "caption", "tags") if names.count(name) > 1]
     wrong = [name for name in ("caption", "tags") if not _is_text(values.get(name))]
-    if not twice and not wrong:
-        yield Entry(key, _plain(values.get("caption")), _plain(values.get("tags")), line)
+    caption, tags = (_WRONG if name in wrong else _plain(values.get(name)) for name in ("caption", "tags"))
+    yield Entry(key, caption, tags, line)
     for name in twice:
         yield Problem(f"{name} of {key!r} stands twice", where)
     for name in wrong:

@@ -26,33 +26,30 @@ class MetadataList:
     paths: tuple[str, ...]  # those inside image_dir begin with it as it was written, others are absolute
     captions: tuple[str, ...]  # "": none; lines are parted by newlines
     tags: tuple[str, ...]  # "": none
+    problems: tuple[Problem, ...] = ()  # the first of them in words, the others counted
 
 
 def read_metadata(path: Path, image_dir: Path | None, place: str, suffixes: Collection[str]) -> MetadataList:
     """Return the pictures of a list with their captions; ``place`` says where the list is asked for.
 
     Keys may lack the extension, one of ``suffixes`` (lower case, with dot); whether other pictures exist is not looked
-    at. Raises DataError with all problems, the first of them in words and the others counted.
+    at. What is wrong stands beside what can be used. Raises DataError for a list that cannot be read at all.
     """
     entries, problems = _read(path, place)
-    homeless = _homeless(entries, path, place) if image_dir is None else ()
-    placed: list[tuple[str, Entry]] = []
-    if not homeless:
-        paths = _find(entries, image_dir, place, suffixes)
-        placed = [(one, entry) for one, entry in zip(paths, entries, strict=True) if isinstance(one, str)]
-        problems += [
-            replace(one, where=_where(path, entry))
-            for one, entry in zip(paths, entries, strict=True)
-            if isinstance(one, Problem)
-        ]
-    problems += (*homeless, *_repeated(placed, path))
-    if problems:
-        raise DataError.of(_some(problems, path))
-    placed.sort()
+    if image_dir is None:
+        problems += _homeless(entries, path, place)
+        entries = [entry for entry in entries if not is_relative(entry.key)]
+    found = find_pictures([entry.key for entry in entries], image_dir, suffixes)
+    pairs = list(zip(found, entries, strict=True))
+    placed = sorted((one, entry) for one, entry in pairs if isinstance(one, str))
+    problems += [replace(one, where=_where(path, entry)) for one, entry in pairs if isinstance(one, Problem)]
+    problems += dict.fromkeys(_unlisted(one, place) for one in found if isinstance(one, OSError))
+    problems += _repeated([(one, entry) for one, entry in pairs if isinstance(one, str)], path)
     return MetadataList(
         paths=tuple(one for one, _ in placed),
         captions=tuple(entry.caption for _, entry in placed),
         tags=tuple(entry.tags for _, entry in placed),
+        problems=tuple(_some(problems, path)),
     )
 
 
@@ -82,16 +79,10 @@ def _read(path: Path, place: str) -> tuple[list[Entry], list[Problem]]:
     return entries, [one for one in found if isinstance(one, Problem)]
 
 
-def _find(
-    entries: Sequence[Entry], image_dir: Path | None, place: str, suffixes: Collection[str]
-) -> list[str | Problem]:
-    """Return each entry's path, or what is wrong with its key. Raises DataError where a folder cannot be listed."""
-    try:
-        return find_pictures([entry.key for entry in entries], image_dir, suffixes)
-    except OSError as error:
-        message = f"the folder '{error.filename}' cannot be read: {error.strerror}"
-        fix = "the list names pictures without extension, which are looked for there"
-        raise DataError(message, where=place, fix=fix) from error
+def _unlisted(error: OSError, place: str) -> Problem:
+    """Return the problem of a folder that cannot be listed."""
+    message = f"the folder '{error.filename}' cannot be read: {error.strerror}"
+    return Problem(message, place, "the list names pictures without extension, which are looked for there")
 
 
 def _homeless(entries: Sequence[Entry], path: Path, place: str) -> tuple[Problem, ...]:

@@ -23,11 +23,15 @@ class _Start:
     whole: str  # absolute, with a separator at its end; case as the system compares it
 
 
-def find_pictures(keys: Sequence[str], image_dir: Path | None, suffixes: Collection[str]) -> list[str | Problem]:
+#: What comes of a key: a path, what is wrong with it, or why its folder cannot be listed.
+Found = str | Problem | OSError
+
+
+def find_pictures(keys: Sequence[str], image_dir: Path | None, suffixes: Collection[str]) -> list[Found]:
     """Return the path that each key names, or what is wrong with it; without image_dir, keys must be absolute.
 
-    A key without one of ``suffixes`` (lower case, with dot) names the only picture of that stem in its folder; other
-    pictures need not exist. Raises OSError where a folder cannot be listed.
+    A key without one of ``suffixes`` (lower case, with dot) names the only picture of that stem in its folder, or gets
+    the OSError with which the folder answers; other pictures need not exist.
     """
     start = None if image_dir is None else _start(image_dir)
     paths = [_path(key, start) for key in keys]
@@ -68,8 +72,8 @@ def _can_be_a_path(key: str) -> bool:
         return False
 
 
-def _by_stem(folder: str, suffixes: Collection[str]) -> Mapping[str, Sequence[str]]:
-    """Return the sorted names of the folder's pictures by their names without extension."""
+def names_by_stem(folder: str, suffixes: Collection[str]) -> Mapping[str, Sequence[str]]:
+    """Return the sorted names of a folder's pictures by their names without extension. Raises OSError."""
     found: dict[str, list[str]] = defaultdict(list)
     with os.scandir(folder or os.curdir) as entries:
         for name in sorted(entry.name for entry in entries):
@@ -78,9 +82,19 @@ def _by_stem(folder: str, suffixes: Collection[str]) -> Mapping[str, Sequence[st
     return found
 
 
-def _only_picture(path: str, pictures: Mapping[str, Mapping[str, Sequence[str]]]) -> str | Problem:
+def _by_stem(folder: str, suffixes: Collection[str]) -> Mapping[str, Sequence[str]] | OSError:
+    try:
+        return names_by_stem(folder, suffixes)
+    except OSError as error:
+        return error
+
+
+def _only_picture(path: str, pictures: Mapping[str, Mapping[str, Sequence[str]] | OSError]) -> Found:
     folder, stem = os.path.split(path)
-    names = pictures[folder].get(stem, ())
+    listed = pictures[folder]
+    if isinstance(listed, OSError):
+        return listed
+    names = listed.get(stem, ())
     if len(names) == 1:
         return os.path.join(folder, names[0])
     where = f"in '{folder or os.curdir}'"

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-#: Pixels of a latent, on each side.
-LATENT_PIXELS = 8
 #: Written beside the field's arrays, whose readers do not mind: the key of our cache, from which everything follows.
 _KEY = "loracore_key"
 _CLOSE = 0.01  # pixels; crop boxes are compared after another order of the same arithmetic
@@ -42,12 +40,6 @@ class WantedLatents:
     masked: bool  # the picture's transparency too
     key: bytes  # of the picture's latents in our cache
 
-    @property
-    def size(self) -> Size:
-        """The latents' width and height."""
-        width, height = self.framing.size
-        return width // LATENT_PIXELS, height // LATENT_PIXELS
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FieldLatents:
@@ -58,11 +50,16 @@ class FieldLatents:
     alpha: Floats | None  # H,W in [0, 1]; never mirrored
 
 
-def latents_paths(layout: LatentsFile, picture: Path, original: Size) -> tuple[Path, ...]:
-    """Return what a picture's file of latents may be called, in the order of their rank; the last is its real name."""
+def latents_path(layout: LatentsFile, picture: Path, original: Size) -> Path:
+    """Return a picture's file of latents."""
     width, height = original
-    own = picture.with_name(f"{picture.stem}_{width:04d}x{height:04d}{layout.suffix}")
-    return (picture.with_suffix(".npz"), own) if layout.legacy else (own,)
+    return picture.with_name(f"{picture.stem}_{width:04d}x{height:04d}{layout.suffix}")
+
+
+def latents_size(layout: LatentsFile, framing: Framing) -> Size:
+    """Return the latents' width and height."""
+    width, height = framing.size
+    return width // layout.pixels, height // layout.pixels
 
 
 def text_path(layout: TextFile, picture: Path) -> Path:
@@ -87,7 +84,7 @@ def latents_origin(path: Path, layout: LatentsFile, wanted: WantedLatents) -> Or
 
     The latents themselves are not read.
     """
-    end, headers = _end(layout, wanted.size), npz_headers(path)
+    end, headers = _end(layout, latents_size(layout, wanted.framing)), npz_headers(path)
     sizes = {f"original_size{end}": (2,), f"crop_ltrb{end}": (4,)}
     if not _fit(headers, {**_tensors(layout, wanted), **sizes}, "fiu"):
         return None
@@ -100,7 +97,7 @@ def latents_origin(path: Path, layout: LatentsFile, wanted: WantedLatents) -> Or
 
 def read_latents(path: Path, layout: LatentsFile, wanted: WantedLatents) -> FieldLatents | None:
     """Return what ``latents_origin`` has found to fit; None where a number cannot be. Raises DamagedNpzError."""
-    end = _end(layout, wanted.size)
+    end = _end(layout, latents_size(layout, wanted.framing))
     arrays = {name: array.astype(np.float32) for name, array in npz_arrays(path, _tensors(layout, wanted)).items()}
     alpha = arrays.get(f"alpha_mask{end}")
     if not all(np.isfinite(array).all() for array in arrays.values()):
@@ -112,8 +109,9 @@ def read_latents(path: Path, layout: LatentsFile, wanted: WantedLatents) -> Fiel
 
 def latents_arrays(layout: LatentsFile, wanted: WantedLatents, latents: FieldLatents) -> Arrays | None:
     """Return the arrays of a file of latents, our key among them; None for a VAE of other sizes."""
-    end = _end(layout, wanted.size)
-    if latents.plain.shape != (layout.channels, *wanted.size[::-1]):
+    size = latents_size(layout, wanted.framing)
+    end = _end(layout, size)
+    if latents.plain.shape != (layout.channels, *size[::-1]):
         return None
     arrays: dict[str, NDArray[Any]] = {
         f"latents{end}": latents.plain,
@@ -183,7 +181,8 @@ def _end(layout: LatentsFile, size: Size) -> str:
 
 def _tensors(layout: LatentsFile, wanted: WantedLatents) -> dict[str, tuple[int, ...]]:
     """Return the arrays that hold pixels or latents, with their shapes."""
-    end, (width, height) = _end(layout, wanted.size), wanted.size
+    width, height = size = latents_size(layout, wanted.framing)
+    end = _end(layout, size)
     names = [f"latents{end}", *([f"latents_flipped{end}"] if wanted.mirrored else [])]
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (layout.channels, height, width))
     return {**shapes, f"alpha_mask{end}": wanted.framing.size[::-1]} if wanted.masked else shapes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from zipfile import ZipFile
@@ -17,6 +18,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _SUFFIX = ".npy"
 _FIRST_VERSION = (1, 0)
+_UNFINISHED = re.compile(r"\..+\.npz\.\d+\.part")
+_ABANDONED = 600.0  # s; a file takes less than one
 _TRIES, _PAUSE = 3, 0.1  # s; a virus scanner may hold a file for a moment
 
 
@@ -47,12 +50,21 @@ def write_npz(path: Path, arrays: Arrays) -> None:
     """Write a file, replacing one that is there, so that nobody ever sees half of it. Raises OSError."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with ZipFile(unfinished, "w") as archive:
-            for name, array in arrays.items():
-                _add(archive, name, array)
+        with unfinished.open("wb") as file:
+            _write(file, arrays)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut may leave the name with nothing behind it
         _replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder; what another run may be writing now stays."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _UNFINISHED.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > _ABANDONED:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -85,6 +97,12 @@ def _array(archive: ZipFile, name: str) -> NDArray[Any]:
     with archive.open(name + _SUFFIX) as member:
         found: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
         return found
+
+
+def _write(file: IO[bytes], arrays: Arrays) -> None:
+    with ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            _add(archive, name, array)
 
 
 def _add(archive: ZipFile, name: str, array: NDArray[Any]) -> None:

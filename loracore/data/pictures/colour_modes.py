@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from math import isfinite
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from loracore.data.pictures.image_files import open_picture
+from loracore.errors import DataError
+
 _BLACK = 0
 _WHITE_8, _WHITE_16 = 255, 65535
+_JPEG = b"\xff\xd8\xff"  # how a JPEG begins
 _OWN_ALPHA = frozenset({"LA", "PA", "RGBA"})
 
 
@@ -43,6 +48,18 @@ def alpha_of(image: Image.Image) -> Image.Image | None:
         opaque = np.asarray(image) != image.info["transparency"]
         return Image.fromarray(opaque.astype(np.uint8) * 255)
     return image.convert("RGBA").getchannel("A")
+
+
+def may_be_transparent(path: Path) -> bool:
+    """Tell by a picture's header whether it has transparency, if only of 255 everywhere."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_JPEG)) == _JPEG:  # never; Pillow would read all of its header
+                return False
+        with open_picture(path) as image:
+            return image.has_transparency_data
+    except (DataError, OSError):  # broken pictures are somebody else's business
+        return False
 
 
 def check_values(image: Image.Image) -> None:

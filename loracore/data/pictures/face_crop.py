@@ -30,21 +30,23 @@ def face_of(stem: str, where: str = "") -> Face | None:
     """Return the face of a file name without extension, or None when it names none.
 
     A name has a face when at least five parts are joined by ``_`` and the last four are whole numbers, the first of
-    them above 0. Raises DataError, placed at ``where`` or the name, when only some are numbers, or the size is not
-    above 0.
+    them above 0. Raises DataError, placed at ``where`` or the name, when these have no size above 0. (The field stops
+    at names of which only some of the four are numbers.)
     """
-    parts = stem.split("_")[-_PARTS:]
-    numbers = [_whole(part) for part in parts]
-    if stem.count("_") < _PARTS or numbers == [None] * _PARTS:
+    found = _numbers(stem)
+    if len(found) < _PARTS or found[0] <= 0:  # 0: how the field's face detection marks that it found none
         return None
-    found = [number for number in numbers if number is not None]
-    if len(found) == _PARTS and found[0] <= 0:  # how the field's face detection marks that it found none
-        return None
-    if len(found) < _PARTS or max(found[2:]) <= 0:
-        message = f"{'_'.join(parts)!r} at the end of the name is not the place of a face"
+    if max(found[2:]) <= 0:
+        end = "_".join(stem.split("_")[-_PARTS:])
+        message = f"{end!r} at the end of the name is not the place of a face"
         fix = "end it with _x_y_width_height in pixels, or in no number, or leave out face_crop_aug_range"
         raise DataError(message, where=where or stem, fix=fix)
     return Face((found[0], found[1]), max(found[2:]))
+
+
+def half_names_face(stem: str) -> bool:
+    """Tell whether only some of the four parts that could tell a face are numbers: a date, or a slip of the pen."""
+    return 0 < len(_numbers(stem)) < _PARTS
 
 
 def frame_face(framing: Framing, face: Face, augmentations: Augmentations, rng: random.Random) -> Framing:
@@ -61,6 +63,14 @@ def frame_face(framing: Framing, face: Face, augmentations: Augmentations, rng: 
         start = centre - target // 2 + _stray(framing, face, augmentations, max(centre, length - centre), rng)
         starts.append(max(0, min(start, length - target)))
     return replace(framing, resized=resized, crop=(starts[0], starts[1]))
+
+
+def _numbers(stem: str) -> list[int]:
+    """Return the whole numbers among the last four parts of a name that has a fifth."""
+    if stem.count("_") < _PARTS:
+        return []
+    found = (_whole(part) for part in stem.split("_")[-_PARTS:])
+    return [number for number in found if number is not None]
 
 
 def _whole(text: str) -> int | None:

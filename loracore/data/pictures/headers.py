@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -20,11 +21,11 @@ from loracore.data.pictures.image_files import open_picture
 from loracore.data.pictures.orientation import upright_size
 from loracore.errors import DataError
 
-#: os.open costs half of open(): no buffer, no decoder, no object.
+#: os.open costs half of open(): no buffer, no decoder, no object. A pipe is opened without waiting for its writer.
 if sys.platform == "win32":
     READ_FLAGS = os.O_RDONLY | os.O_BINARY
 else:
-    READ_FLAGS = os.O_RDONLY
+    READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
 _FIRST = 4096  # bytes; most headers end before
 
@@ -53,6 +54,8 @@ def read_size(path: str | Path) -> Header:
     try:
         file = os.open(path, READ_FLAGS)
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):  # a list may name folders, pipes and devices
+                raise _unreadable(path, "it is no file")
             return _read_quickly(file)
         finally:
             os.close(file)

@@ -23,3 +23,15 @@ class Picture:
     dataset: int
     subset: SubsetSpec
     mask: Path | None = None  # picture of conditioning_data_dir
+    subset_number: int = 0  # of the subset in its data set
+
+    @property
+    def name(self) -> str:
+        """Return where the picture is inside its subset's folder; its whole path where it is not inside.
+
+        It stays when the folder is moved, or written in another way.
+        """
+        folder = self.subset.image_dir
+        if folder is None or not self.path.is_relative_to(folder):
+            return self.path.as_posix()
+        return self.path.relative_to(folder).as_posix()

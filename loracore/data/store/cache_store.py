@@ -18,6 +18,10 @@ class CacheStore(Protocol):
     """
 
     @property
+    def shared(self) -> bool:
+        """Tell whether other processes may fill the store at the same time."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Give what could not be used of what was stored, a sentence a file; it is made again."""
 
@@ -33,11 +37,20 @@ class CacheStore(Protocol):
     def read_key(self, key: bytes) -> Entry | None:
         """Return the entry of a key, None when none is stored."""
 
+    def ensure_writable(self) -> None:
+        """Raise DataError where ``append`` would, before costly work for it is begun."""
+
     def append(self, key: bytes, entry: Entry) -> None:
         """Copy an entry, to be stored and found after the next ``flush``; a key that is there keeps its entry."""
 
-    def forget(self, slot: int) -> None:
-        """Let no key lead to a damaged entry any more, so that it can be appended anew; kept at the next ``flush``."""
+    def damaged(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those slots whose entries are not where they should be; slots of -1 are left out.
+
+        Only how each entry begins is looked at, not its tensors: many are checked in no time.
+        """
+
+    def forget(self, *slots: int) -> None:
+        """Let no key lead to damaged entries any more, so that they can be made anew; kept at the next ``flush``."""
 
     def flush(self) -> None:
         """Store what was appended."""

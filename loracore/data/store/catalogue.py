@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,9 +75,21 @@ class Catalogue:
         place = self._slots[slot]
         return self._shards[place.shard], place
 
-    def drop(self, slot: int) -> tuple[int, int] | None:
-        """Let no key lead to a slot any more; return the key that did."""
-        return self._keys.drop(slot)
+    def places(self, slots: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.void]]]:
+        """Give each shard that has some of the slots with these, and with their places there in columns."""
+        places = self._slots.many(slots)
+        for shard in np.unique(places["shard"]).tolist():
+            own = places["shard"] == shard
+            yield self._shards[shard], slots[own], places[own]
+
+    def drop(self, slots: Sequence[int]) -> list[tuple[int, tuple[int, int]]]:
+        """Let no key lead to some slots any more; return those that keys led to, with the keys."""
+        found, keys = self._keys.drop(np.array(slots, dtype=np.int64))
+        return [(slot, (high, low)) for slot, (high, low) in zip(found.tolist(), keys.tolist(), strict=True)]
+
+    def note_forgotten(self, shard: str, count: int) -> None:
+        """Tell once of a shard some of whose entries were found to be damaged."""
+        self._note(self._folder / (shard + DATA_SUFFIX), f"{count} of its entries are damaged; they are made again")
 
     def refresh(self) -> None:
         """Take in what other processes have written since; where nothing was written this looks at sizes only."""
@@ -99,10 +111,7 @@ class Catalogue:
             return
         records = np.concatenate([found for found, _ in taken])
         slots = np.concatenate([found for _, found in taken])
-        counts = np.ones(len(records), dtype=np.bool_)
-        for high, low, check in self._voids:
-            keys = records["key"]
-            counts &= (keys[:, 0] != high) | (keys[:, 1] != low) | (records["check"] != check)
+        counts = ~self._voided(records)
         self._keys.add(records["key"][counts], slots[counts])
 
     def _register(self, name: str, part: IndexPart) -> tuple[NDArray[np.void], NDArray[np.int64]]:
@@ -125,11 +134,23 @@ class Catalogue:
         return records[rows], first + rows
 
     def _void(self, records: NDArray[np.void]) -> None:
+        voided: list[int] = []
         for (high, low), check, _, _ in records.tolist():
             self._voids.add((high, low, check))
             slot = self._keys.slot(high, low)
             if slot != MISSING and self._slots[slot].check == check:
-                self._keys.drop(slot)
+                voided.append(slot)
+        if voided:
+            self.drop(voided)
+
+    def _voided(self, records: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Tell which records count no more; few share their check with a void, so that few are looked up."""
+        checks_of_voids = np.array([check for _, _, check in self._voids], dtype=np.uint32)
+        found = np.isin(records["check"], checks_of_voids)
+        for at in np.flatnonzero(found).tolist():
+            (high, low), _, _, check = records[at].tolist()
+            found[at] = (high, low, check) in self._voids
+        return found
 
     def _note_damage(self, name: str, damaged: int, without_data: int) -> None:
         if damaged:

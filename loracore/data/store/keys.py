@@ -75,14 +75,17 @@ class KeyTable:
             run = _sorted_run(both, np.concatenate([last.slots, run.slots]))
         self._runs.append(run)
 
-    def drop(self, slot: int) -> tuple[int, int] | None:
-        """Remove a slot's key and return it; None when no key leads to the slot."""
-        for number, run in enumerate(self._runs):
-            (at,) = np.nonzero(run.slots == slot)
-            if len(at):
-                self._runs[number : number + 1] = run.without(int(at[0]))
-                return int(run.high[at[0]]), int(run.low[at[0]])
-        return None
+    def drop(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Halves]:
+        """Remove the keys of some slots; return those slots that keys led to, and the keys."""
+        dropped = [(np.empty(0, np.int64), np.empty((0, 2), np.uint64))]
+        runs: list[_Run] = []
+        for run in self._runs:
+            gone = np.isin(run.slots, slots)
+            runs += run.without(gone)
+            keys = np.stack([run.high[gone], run.low[gone]], axis=1)
+            dropped.append((run.slots[gone].astype(np.int64), keys))
+        self._runs = runs
+        return np.concatenate([found for found, _ in dropped]), np.concatenate([keys for _, keys in dropped])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +107,12 @@ class _Run:
             found[hit] = self.slots[at[hit]]
         return found
 
-    def without(self, at: int) -> list[_Run]:
-        if len(self.slots) == 1:
+    def without(self, gone: NDArray[np.bool_]) -> list[_Run]:
+        if not gone.any():
+            return [self]
+        if gone.all():
             return []
-        return [_Run(np.delete(self.high, at), np.delete(self.low, at), np.delete(self.slots, at), self.ties)]
+        return [_Run(self.high[~gone], self.low[~gone], self.slots[~gone], self.ties)]
 
 
 def _sorted_run(keys: Halves, slots: NDArray[np.int32]) -> _Run:

@@ -33,6 +33,11 @@ class MemoryStore:
         self._layouts = lru_cache(_LAYOUTS)(parse_layout)
 
     @property
+    def shared(self) -> bool:
+        """Tell that no other process fills it."""
+        return False
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Give nothing: what was stored in memory is not damaged."""
         return ()
@@ -61,16 +66,25 @@ class MemoryStore:
         slot = self.slot(key)
         return None if slot == MISSING else self.read(slot)
 
+    def ensure_writable(self) -> None:
+        """Do nothing: memory can be written to."""
+
     def append(self, key: bytes, entry: Entry) -> None:
         """Copy an entry, to be found after the next ``flush``; a key that is there keeps its entry."""
         if key not in self._pending and self.slot(key) == MISSING:
             self._pending[key] = encode(entry)
 
-    def forget(self, slot: int) -> None:
-        """Let no key lead to an entry any more, so that it can be appended anew."""
-        self.read(slot)
-        self._entries[slot] = None
-        self._slots = {key: found for key, found in self._slots.items() if found != slot}
+    def damaged(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those slots whose entries were forgotten; slots of -1 are left out."""
+        return np.array([slot for slot in slots.tolist() if slot >= 0 and self._entries[slot] is None], dtype=np.int64)
+
+    def forget(self, *slots: int) -> None:
+        """Let no key lead to some entries any more, so that they can be appended anew."""
+        for slot in slots:
+            self.read(slot)
+            self._entries[slot] = None
+        gone = frozenset(slots)
+        self._slots = {key: found for key, found in self._slots.items() if found not in gone}
 
     def flush(self) -> None:
         """Let what was appended be found."""

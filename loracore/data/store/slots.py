@@ -45,6 +45,11 @@ class SlotTable:
             raise IndexError(message)
         return Place(*self._places.item(slot))
 
+    def many(self, slots: NDArray[np.int64]) -> NDArray[np.void]:
+        """Return the places of many slots: columns offset, length, check and shard, as in ``Place``."""
+        places: NDArray[np.void] = self._places[: self._count][slots]
+        return places
+
     @property
     def segments(self) -> tuple[Segment, ...]:
         """Give what another process needs to number the slots alike."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,10 @@ _SHARD_BYTES = 1 << 30
 _FLUSH_BYTES = 1 << 25  # what may wait in memory
 _LAYOUTS = 1024  # distinct names, dtypes and shapes that are remembered; a data set has some dozens
 
-_State: TypeAlias = tuple[Path, bool, int, tuple[Stretch, ...]]
+_CHECK_BYTES = 4  # each entry begins with the check of its record
+
+_Refusal: TypeAlias = "DataError | ValueError | None"
+_State: TypeAlias = tuple[Path, _Refusal, int, tuple[Stretch, ...]]
 
 
 class Store:
@@ -39,19 +43,20 @@ class Store:
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False, shard_bytes: int = _SHARD_BYTES) -> None:
-        """Open a folder, made where it is missing; DataError when it cannot be written to, unless ``read_only``."""
-        if not read_only:
-            _ensure_writable(folder)
-        self._start(folder, shard_bytes, Catalogue(folder / _LAYOUT), read_only=read_only)
+        """Open a folder, made where it is missing; DataError when that cannot be done, unless ``read_only``.
 
-    def _start(self, folder: Path, shard_bytes: int, catalogue: Catalogue, *, read_only: bool) -> None:
+        One that is there and cannot be written to is read; DataError when something has to be appended.
+        """
+        refusal = ValueError("the store was opened for reading only") if read_only else _refusal(folder)
+        self._start(folder, refusal, shard_bytes, Catalogue(folder / _LAYOUT))
+
+    def _start(self, folder: Path, refusal: _Refusal, shard_bytes: int, catalogue: Catalogue) -> None:
         self._folder = folder
-        self._read_only = read_only
+        self._refusal = refusal
         self._shard_bytes = shard_bytes
         self._catalogue = catalogue
         self._maps = ShardMaps(folder / _LAYOUT)
         self._layouts = lru_cache(_LAYOUTS)(parse_layout)
-        self._stored = 0  # entries of this process
         self._begin_writing()
 
     def _begin_writing(self) -> None:
@@ -62,11 +67,11 @@ class Store:
         self._voids: list[Void] = []
 
     def __getstate__(self) -> _State:
-        return self._folder, self._read_only, self._shard_bytes, self._catalogue.stretches
+        return self._folder, self._refusal, self._shard_bytes, self._catalogue.stretches
 
     def __setstate__(self, state: _State) -> None:
-        folder, read_only, shard_bytes, stretches = state
-        self._start(folder, shard_bytes, Catalogue(folder / _LAYOUT, stretches), read_only=read_only)
+        folder, refusal, shard_bytes, stretches = state
+        self._start(folder, refusal, shard_bytes, Catalogue(folder / _LAYOUT, stretches))
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +80,11 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()  # after an error too: what was encoded until then is worth keeping
+
+    @property
+    def shared(self) -> bool:
+        """Tell that other processes may fill it at the same time."""
+        return True
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -110,13 +120,17 @@ class Store:
         slot = self.slot(key)
         return None if slot == MISSING else self.read(slot)
 
+    def ensure_writable(self) -> None:
+        """Raise what ``append`` would where the folder cannot be written to, before costly work is begun."""
+        if self._refusal is not None:
+            raise self._refusal
+
     def append(self, key: bytes, entry: Entry) -> None:
         """Copy an entry, to be stored and found after the next ``flush``; a key that is there keeps its entry.
 
         Flushes by itself when much has gathered, so that it raises what ``flush`` raises.
         """
-        if self._read_only:
-            raise ValueError("the store was opened for reading only")
+        self.ensure_writable()
         self._leave_parents_work()
         if key in self._pending or self.slot(key) != MISSING:
             return
@@ -125,20 +139,52 @@ class Store:
         if self._pending_bytes >= min(_FLUSH_BYTES, self._shard_bytes):
             self.flush()
 
-    def forget(self, slot: int) -> None:
-        """Let no key lead to a damaged entry any more, so that it can be appended anew; kept at the next ``flush``.
+    def damaged(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those slots whose entries do not begin with the check of their record; slots of -1 are left out.
 
-        Nothing is deleted: a record says that the other one counts no more.
+        The tensors behind it are not looked at.
+        """
+        found = [np.empty(0, np.int64)]
+        for shard, own, places in self._catalogue.places(slots[slots >= 0]):
+            found.append(own[~self._begin_whole(shard + DATA_SUFFIX, places)])
+        return np.concatenate(found)
+
+    def _begin_whole(self, data: str, places: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Tell which entries of a shard lie in its file and begin with the check of their record."""
+        offsets = places["offset"].astype(np.int64)
+        stops = offsets + places["length"]
+        size = file_size(self._folder / _LAYOUT / data)  # what lies behind it in an older map must not be touched
+        whole: NDArray[np.bool_] = (places["length"] > 0) & (stops <= size) & (offsets % _CHECK_BYTES == 0)
+        if not whole.any():
+            return whole
+        try:
+            words = np.frombuffer(
+                self._maps.view(data, 0, int(stops[whole].max()) // _CHECK_BYTES * _CHECK_BYTES), "<u4"
+            )
+        except OSError as error:
+            raise _unusable(self._folder, "read", error, "see that it can be read") from error
+        whole[whole] = words[offsets[whole] // _CHECK_BYTES] == places["check"][whole]
+        return whole
+
+    def forget(self, *slots: int) -> None:
+        """Let no key lead to damaged entries any more, so that they can be appended anew; kept at the next ``flush``.
+
+        Nothing is deleted: a record says that the other one counts no more. A shard's first loss is told in ``notes``.
         """
         self._leave_parents_work()
-        _, place = self._catalogue.place(slot)
-        key = self._catalogue.drop(slot)
-        if key is not None and not self._read_only:
+        shards = Counter[str]()
+        for slot, key in self._catalogue.drop(slots):
+            shard, place = self._catalogue.place(slot)
+            shards[shard] += 1
             self._voids.append(Void(key_bytes(*key), place.check))
+        for shard, count in shards.items():
+            self._catalogue.note_forgotten(shard, count)
 
     def flush(self) -> None:
         """Store what was appended; DataError when the disk will not have it: what was stored before stays."""
         self._leave_parents_work()
+        if self._refusal is not None:
+            self._voids = []  # forgotten by this process alone
         if not self._pending and not self._voids:
             return
         try:
@@ -146,8 +192,8 @@ class Store:
         except OSError as error:
             self._take_in_what_is_written()
             fix = (
-                f"free space there or choose another cache_dir; the {self._stored} entries that this process "
-                "has stored are kept, the next run goes on from there"
+                f"free space there or choose another cache_dir; the {len(self._catalogue)} entries that it holds "
+                "are kept, the next run goes on from there"
             )
             raise _unusable(self._folder, "written", error, fix) from error
         self._take_in_what_is_written()
@@ -170,9 +216,7 @@ class Store:
 
     def _take_in_what_is_written(self) -> None:
         self._pending, self._pending_bytes, self._voids = {}, 0, []
-        before = len(self._catalogue)
         self._catalogue.look([self._writer.shard])
-        self._stored += len(self._catalogue) - before
 
     def _leave_parents_work(self) -> None:
         """Begin anew in a forked process: its parent flushes what waits, and goes on with its shard."""
@@ -180,13 +224,18 @@ class Store:
             self._begin_writing()
 
 
-def _ensure_writable(folder: Path) -> None:
+def _refusal(folder: Path) -> DataError | None:
+    """Return why nothing can be appended in a folder, None when it can; DataError when nothing can be read either."""
+    layout = folder / _LAYOUT
     try:
-        (folder / _LAYOUT).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder / _LAYOUT):
-            pass
+        layout.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=layout):
+            return None
     except OSError as error:
-        raise _unusable(folder, "written", error, "make it writable or choose another cache_dir") from error
+        refusal = _unusable(folder, "written", error, "make it writable or choose another cache_dir")
+        if not layout.is_dir():
+            raise refusal from error
+        return refusal
 
 
 def _unusable(folder: Path, verb: str, error: OSError, fix: str) -> DataError:

@@ -46,9 +46,14 @@ def to_tensors(entry: Entry) -> dict[str, Tensor]:
 def stacked(several: Sequence[StoredTensor]) -> Tensor:
     """Return tensors of one dtype and, but for their first dimension, one shape as one tensor with B in front.
 
-    Those that are shorter are filled up with zeros. Each is copied once, from the file into its place.
+    Those that are shorter are filled up with zeros. Each is copied once, from the file into its place. ValueError when
+    they differ in more than that.
     """
     first = several[0]
+    for other in several[1:]:
+        if (other.dtype, other.shape[1:]) != (first.dtype, first.shape[1:]):
+            message = f"cannot be stacked: {first.dtype} {first.shape} and {other.dtype} {other.shape}"
+            raise ValueError(message)
     longest = max(stored.shape[0] for stored in several)
     shape = (len(several), longest, *first.shape[1:])
     whole = all(stored.shape[0] == longest for stored in several)

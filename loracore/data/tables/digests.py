@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loracore.data.pictures.headers import READ_FLAGS
+from loracore.data.pictures.same_file import real_paths
 from loracore.data.tables.kept_tables import save_table
 from loracore.data.tables.picture_table import DIGEST, PictureTable
 from loracore.data.tables.row_pool import in_parcels
@@ -63,11 +64,12 @@ def same_pictures(tables: Sequence[PictureTable], workers: int = 1) -> list[list
     ``equal_lengths`` first where digests are to be kept.
     """
     groups: defaultdict[bytes, dict[str, tuple[int, int]]] = defaultdict(dict)
+    real = real_paths()
     for number, (table, rows) in enumerate(zip(tables, equal_lengths(tables), strict=True)):
         hashed = with_digests(table, rows, None, workers)
         for row in rows[hashed.has_digest[rows]].tolist():
             # a folder that two tables list holds every picture once
-            groups[hashed.digests[row].tobytes()].setdefault(str(table.path(row).absolute()), (number, row))
+            groups[hashed.digests[row].tobytes()].setdefault(real(table.path(row)), (number, row))
     return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 

@@ -47,7 +47,7 @@ class Listing:
 
     pictures: Files
     texts: Mapping[str, Files]  # by extension
-    unread: Mapping[str, int]  # extension → count, of pictures that are not read
+    unread: Mapping[str, int]  # extension → count, of pictures that are not read, and of texts with ".TXT" for ".txt"
     started: int  # ns since 1970
 
     @property
@@ -123,6 +123,8 @@ def list_folder(folder: str, caption_extension: str, suffixes: Collection[str]) 
                 kind.take(entry)
             elif suffix.lower() in _UNREAD:
                 unread[suffix.lower()] += 1
+            elif suffix.lower() in texts:
+                unread[suffix] += 1
     return Listing(pictures.files(), {extension: found.files() for extension, found in texts.items()}, unread, started)
 
 

@@ -27,7 +27,7 @@ from loracore.data.tables.columns import TextColumn
 from loracore.data.tables.picture_table import Origin, PictureTable
 
 _MAGIC = b"pictures"
-_VERSION = 1
+_VERSION = 2  # 1 took a PNG with whole checksums for whole
 _PREFIX = Struct("<8sII")  # magic, length of the header, its checksum
 _ALIGNED = 64  # bytes, where columns may begin
 _BLOCK = 1 << 20  # bytes that are checked at once
@@ -72,7 +72,7 @@ def save_table(keep: Path, table: PictureTable) -> PictureTable:
         mapped = _read(path, origin.place, origin.caption_extension, table.folder)
     except (OSError, _DamagedError) as error:
         note = f"the table of {origin.place} could not be kept in {keep}: {error}"
-        return replace(table, note=f"{table.note}\n{note}".strip())
+        return replace(table, note="; ".join(part for part in (table.note, note) if part))
     _remove_older(keep, key, path)
     return replace(mapped, note=table.note)
 

@@ -68,7 +68,7 @@ class PictureTable:
     decoded: NDArray[np.uint8]  # Decoded
     has_digest: NDArray[np.bool_]
     digests: NDArray[np.uint8]  # rows, DIGEST: BLAKE2b of the file
-    unread: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # extension → pictures, not rows
+    unread: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # extension → files, not rows
     text_files: int = 0  # pictures without caption that have a .txt file, where captions have another extension
     note: str = ""  # what a user should know about how the table was kept
 
@@ -83,6 +83,17 @@ class PictureTable:
         """Return the file of a row's caption, which has one."""
         path = self.path(row)
         return path.with_name(caption_stems(path.stem)[self.caption_stems[row]] + self.origin.caption_extension)
+
+    @property
+    def foreign(self) -> Mapping[str, int]:
+        """Return how many pictures of other formats there are, by extension; such are written in small letters."""
+        return {suffix: count for suffix, count in self.unread.items() if suffix == suffix.lower()}
+
+    @property
+    def shouted(self) -> Mapping[str, int]:
+        """Return how many texts have the captions' extension in other letters (``.TXT``), by that extension."""
+        own = self.origin.caption_extension
+        return {suffix: count for suffix, count in self.unread.items() if suffix != own and suffix.lower() == own}
 
     @property
     def double_captions(self) -> tuple[str, ...]:

@@ -14,16 +14,13 @@ from loracore.diffusion.loading import Precision, check_device, check_parts, fil
 from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.part_kinds import models_of
 from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
-from loracore.diffusion.picture_sizes import check_sizes
 from loracore.diffusion.positions import check_resolutions
 from loracore.diffusion.t5_encoder import t5_precision
 from loracore.diffusion.text_tokenizers import tokenizers_for
 from loracore_sd3 import recognition
-from loracore_sd3.options import Sd3NetworkOptions, Sd3Options
+from loracore_sd3.options import STEP, Sd3NetworkOptions, Sd3Options
 from loracore_sd3.parts import kinds
 
-#: Pictures come in multiples of it: the transformer's patches are two latents wide, and a latent is 8 pixels.
-_STEP = 16
 _OF_T5 = ("train_t5xxl", *(field.name for field in fields(Sd3Options) if "t5" in field.name))
 
 
@@ -48,14 +45,13 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
 
 
 def check(parts: frozenset[Part], config: Config) -> None:
-    """Raise LoracoreError for picture sizes, parts, tokenizers or a device that cannot be used; reads no weights."""
-    check_sizes(config.datasets, _STEP)
+    """Raise LoracoreError for resolutions, parts, tokenizers or a device that cannot be used; reads no weights."""
     empty = _empty_parts(parts, config, torch.float32)
     check_parts(empty.values(), weights_needed=True)
     tokenizers_for(empty, config)
     check_device("t5xxl_device", config[Sd3Options].t5xxl_device if "te3" in empty else None, config)
     if "unet" in empty and not config[Sd3Options].enable_scaled_pos_embed:
-        check_resolutions(config.datasets, empty["unet"].module.get_submodule("pos_embed"), _STEP)
+        check_resolutions(config.datasets, empty["unet"].module.get_submodule("pos_embed"), STEP)
     tell_replaced(wanted(kinds(), parts), config, asdict(config[Sd3Options]))
     if "text" in parts and "te3" not in empty:
         tell_absent(config, "T5-XXL", "t5xxl", _OF_T5, trained=config[Sd3NetworkOptions].train_t5xxl)

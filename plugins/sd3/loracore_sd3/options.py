@@ -14,8 +14,11 @@ from loracore.diffusion.base_model import file_findings, model_findings
 from loracore.diffusion.findings import encoder_device, idle, surplus_rates, unreadable
 from loracore.diffusion.number_lists import as_text, indices, numbers
 from loracore.diffusion.options import flow_findings
+from loracore.diffusion.picture_sizes import size_findings
 from loracore_sd3 import recognition
 
+#: Pictures come in multiples of it: the transformer's patches are two latents wide, and a latent is 8 pixels.
+STEP = 16
 #: What ``emb_dims`` has a rank for, in its order; what layers outside the blocks are called in files begins so.
 EMBEDDERS = ("context_embedder", "t_embedder", "x_embedder", "y_embedder", "final_layer_adaLN", "final_layer_linear")
 #: Options that are of other architectures or commands, and why they change nothing here.
@@ -122,3 +125,4 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from surplus_rates(config, 2 + network.train_t5xxl, f"SD3 trains {'three' if network.train_t5xxl else 'two'}")
     yield from encoder_device(config, "t5xxl_device", own.t5xxl_device, "train_t5xxl" if network.train_t5xxl else None)
     yield from flow_findings(config)
+    yield from size_findings(config, STEP)

@@ -17,15 +17,11 @@ from loracore.diffusion.loading import Precision, check_parts, fill_part
 from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.part_kinds import models_of
 from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
-from loracore.diffusion.picture_sizes import check_sizes
 from loracore.diffusion.text_tokenizers import tokenizers_for
 from loracore.diffusion.weights import open_weights
 from loracore.weights.layout import same_names
 from loracore_sdxl import recognition
 from loracore_sdxl.parts import kinds
-
-#: Pictures come in multiples of it: the U-Net halves the latents twice, and a latent is 8 pixels wide.
-_STEP = 32
 
 
 def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
@@ -46,8 +42,7 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
 
 
 def check(parts: frozenset[Part], config: Config) -> None:
-    """Raise LoracoreError when the sizes of pictures, the parts or their tokenizers cannot be used; no weights read."""
-    check_sizes(config.datasets, _STEP)
+    """Raise LoracoreError when the parts or their tokenizers cannot be used; no weights are read."""
     empty = _empty_parts(parts, config, torch.float32)
     check_parts(empty.values(), weights_needed=True)
     tokenizers_for(empty, config)

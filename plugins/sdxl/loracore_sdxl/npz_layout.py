@@ -12,5 +12,5 @@ def field_files(config: Config) -> FieldFiles:
     tokens = CHUNK_TOKENS * chunk_count(config) + 2  # its ends are kept once
     columns = {"hidden_state1": {"context": 768}, "hidden_state2": {"context": 1280}, "pool2": {"pooled": 1280}}
     lengths = {"hidden_state1": tokens, "hidden_state2": tokens}
-    latents = LatentsFile("_sdxl.npz", channels=4, scale=0.13025, legacy=True)
-    return FieldFiles(latents, TextFile("_te_outputs.npz", columns, lengths, ("te1", "te2")))
+    latents = LatentsFile("_sdxl.npz", channels=4, pixels=8, scale=0.13025)
+    return FieldFiles(latents, TextFile("_te_outputs.npz", columns, lengths, {"te1": 768, "te2": 1280}))

@@ -11,7 +11,11 @@ from loracore.diffusion.base_model import model_findings
 from loracore.diffusion.findings import idle, surplus_rates
 from loracore.diffusion.folders import given_path
 from loracore.diffusion.options import DdpmOptions, clip_text_findings, ddpm_findings
+from loracore.diffusion.picture_sizes import size_findings
 from loracore_sdxl import recognition
+
+#: Pictures come in multiples of it: the U-Net halves the latents twice, and a latent is 8 pixels wide.
+STEP = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _rate_findings(config)
     yield from ddpm_findings(config)
     yield from clip_text_findings(config)
+    yield from size_findings(config, STEP)
 
 
 def _mark_findings(config: Config) -> Iterator[Finding]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -294,3 +295,14 @@ def test_a_picture_whose_header_is_whole_is_decoded_too(folder: Path, checked: C
     found = checked("--train_data_dir", "few", "--resolution", "64", code=1)
     assert found["datasets"][0]["images"] == []
     assert "cannot be decoded" in messages(found)[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be")
+def test_names_of_files_command_no_terminal(folder: Path, loracore: Call) -> None:
+    for name in ("\x1b[31mred.png", "two\nlines.png"):
+        Image.new("RGB", (64, 64)).save(folder / name)
+    (folder / "\x1b[32mgreen.png").write_bytes(b"")
+    said = loracore("check", "--train_data_dir", str(folder), "--resolution", "64").out
+    assert "\x1b" not in said
+    assert {"\\x1b[31mred.png", "two\\nlines.png"} <= set(said.replace(",", " ").split())
+    assert "\\x1b[32mgreen.png: cannot be" in said

@@ -65,7 +65,7 @@ WARNED = (
     "have no caption file (.txt) and take an empty caption: nothing.png",
     "the caption is empty for blank.png",
     "1 picture of other formats cannot be read here: .heic",
-    "are animated, their first frame is trained: moving.gif",
+    "1 picture is animated, only the first frame is trained: moving.gif",
     "two captions, .txt and .caption, that differ; .txt is used: both.png",
     "1 mask without a picture in masked",
     "enlarged 2 times or more, which teaches blur: ribbon.png (1200x10), tiny.png (16x16)",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from loracore.config.values import bound_text
 from tests.loracore.config.tables import Numbers, Words, checked, flags, in_file, said_of, value_of
 
 
@@ -100,3 +101,12 @@ def test_an_unknown_option_leaves_a_config_to_check_further() -> None:
     found = checked(flags("--rank", "8", "--unheard", "9").given)
     assert found.config is not None
     assert len(found.problems) == 1
+
+
+@pytest.mark.parametrize(("name", "raw"), [("name", "a\0b"), ("network_args", ["rank=2", "\0"])])
+def test_text_with_a_nul_is_refused(name: str, raw: Any) -> None:
+    assert said_of(name, raw).endswith("must hold no NUL character")
+
+
+def test_a_large_bound_is_told_in_all_its_digits() -> None:
+    assert (bound_text(("maximum", 2.0**20)), bound_text(("minimum", 0.5))) == ("at most 1048576", "at least 0.5")

@@ -22,6 +22,7 @@ def test_every_option_is_listed_with_its_value() -> None:
 def test_a_finding_is_placed_where_its_option_was_given() -> None:
     assert str(Finding("wrong", "rank", "too high", "lower it").problem(CONFIG)) == "a.toml:3: too high (lower it)"
     assert Finding("wrong", "alpha", "too high").problem(CONFIG).where == "--alpha"
+    assert Finding("wrong", "rank", "too high", where="data.toml:7").problem(CONFIG).where == "data.toml:7"
 
 
 def test_data_sets_come_later_and_leave_the_first_config_alone() -> None:

@@ -160,3 +160,9 @@ def test_a_data_set_file_of_another_kind_is_an_error(wrong: Wrong) -> None:
     assert wrong("", "data.yaml") == [
         "--dataset_config: 'data.yaml' is no data-set file: its name ends in .yaml (write it as .toml or .json)"
     ]
+
+
+def test_repeats_of_folders_have_an_end(tmp_path: Path) -> None:
+    (tmp_path / "pics" / "4294967297_dog").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"^--train_data_dir: num_repeats = 4294967297: should be less"):
+        read_datasets(config_of(train_data_dir="pics", resolution="512"), None)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from loracore.config.dataset_tables import Layers, Table, check_table, run_table
-from tests.loracore.config.data_files import Read, Wrong, config_of, one
+from loracore.config.dataset_tables import Layers, RunNames, Table, check_table, run_names, run_table
+from tests.loracore.config.data_files import Read, Wrong, config_from, config_of, one
 
 
 def test_the_innermost_value_wins(read: Read) -> None:
@@ -27,7 +27,7 @@ def test_a_wrong_value_hides_those_further_out() -> None:
 
 
 def test_null_counts_as_not_given() -> None:
-    assert check_table({"class_tokens": None, "nonsense": None}, "subsets", str, ()).given == ()
+    assert check_table({"class_tokens": None, "nonsense": None}, "subsets", str, RunNames()).given == ()
 
 
 def test_the_misspelt_extension_wins_as_it_always_has() -> None:
@@ -91,6 +91,11 @@ def test_the_runs_name_for_a_key_is_translated(wrong: Wrong) -> None:
         ("face_crop_aug_range = [2, 1]", "face_crop_aug_range = [2, 1]: should be [LOWER, UPPER]"),
         ("keep_tokens = -1", "keep_tokens = -1: should be greater than or equal to 0"),
         ("metadata_file = ''", "metadata_file = '': String should have at least 1 character"),
+        ('conditioning_data_dir = "a\\u0000b"', "conditioning_data_dir = 'a\\x00b': should hold no NUL character"),
+        ("num_repeats = 4294967297", "num_repeats = 4294967297: should be less than or equal to 1048576"),
+        ("token_warmup_min = -1", "token_warmup_min = -1: should be greater than or equal to 0"),
+        ("face_crop_aug_range = [0, 2]", "face_crop_aug_range = [0, 2]: should be [LOWER, UPPER]"),
+        ("caption_separator = ''", "caption_separator = '': String should have at least 1 character"),
     ],
 )
 def test_a_mistyped_value_is_an_error(wrong: Wrong, line: str, said: str) -> None:
@@ -107,3 +112,49 @@ def test_a_bad_resolution_is_one_error(wrong: Wrong, value: str) -> None:
 def test_every_problem_is_told_at_once(wrong: Wrong) -> None:
     found = wrong(one("resolution = 'x'\nfoo = 1", "batch_size = 1\nflip_aug = 1", "num_repeats = 'a'"))
     assert [problem.partition(": ")[0] for problem in found] == [f"data.toml:{line}" for line in (2, 4, 5, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("batch_size = 4611686018427387904", "should be less than or equal to 1048576"),
+        ("max_bucket_reso = 2000000000", "should be less than or equal to 65536"),
+        ("bucket_reso_steps = 65544", "should be less than or equal to 65536"),
+        ("resolution = 640000000", "should have sides of at most 65536 pixels"),
+        ("resolution = [64, 65537]", "should have sides of at most 65536 pixels"),
+    ],
+)
+def test_sizes_and_batches_have_an_end(wrong: Wrong, line: str, said: str) -> None:
+    keys = line if line.startswith("resolution") else f"resolution = 512\n{line}"
+    assert [problem.endswith(said) for problem in wrong(one(keys))] == [True]
+
+
+def test_a_resolution_of_many_digits_is_too_large(wrong: Wrong) -> None:
+    (problem,) = wrong(one(f"resolution = '{'9' * 5000}'"))
+    assert problem.endswith("should have sides of at most 65536 pixels")
+
+
+@pytest.mark.parametrize("value", ["", ".", " "])
+def test_captions_need_an_extension(wrong: Wrong, value: str) -> None:
+    (problem,) = wrong(one(subset=f"caption_extension = '{value}'"))
+    assert problem.startswith(f"data.toml:7: caption_extension = '{value}': ")
+    assert problem.endswith('(write ".txt", or ".caption" as without it)')
+    (as_option,) = wrong(one(), caption_extension=value)
+    assert as_option.startswith("--caption_extension: ")
+
+
+def test_one_subset_too_few_letters_is_understood(wrong: Wrong) -> None:
+    found = wrong("[[datasets]]\nresolution = 64\n[[datasets.subset]]\nimage_dir = 'x'")
+    assert "data.toml:3: unknown key 'subset' in [[datasets]] (did you mean 'subsets'?)" in found
+
+
+def test_an_unknown_key_may_be_an_option_of_an_architecture(wrong: Wrong) -> None:
+    (problem,) = wrong(one(general="max_token_length = 150"))
+    assert problem.startswith("data.toml:2: unknown key 'max_token_length' in [general] (if it is an option of an arch")
+
+
+def test_with_an_architecture_every_option_is_known() -> None:
+    assert run_names(config_from("--arch", "any")).complete
+    assert not run_names(config_from()).complete
+    (problem,) = check_table({"max_token_length": 150}, "general", str, RunNames()).problems
+    assert problem.fix == ""

@@ -78,7 +78,7 @@ def test_lists_tell_the_type_of_their_items() -> None:
 def test_every_key_of_a_data_set_is_known_at_its_level() -> None:
     dataset = CORE["properties"]["datasets"]["items"]["properties"]
     assert {"subsets", *dataset} == {"subsets", *(name for name, key in KEYS.items() if "datasets" in key.levels)}
-    assert dataset["batch_size"] == {"type": "integer", "minimum": 1}
+    assert dataset["batch_size"] == {"type": "integer", "minimum": 1, "maximum": 2**20}
     assert dataset["subsets"]["items"]["properties"]["image_dir"]["type"] == "string"
 
 

@@ -147,3 +147,19 @@ def test_text_in_another_encoding_names_the_line(tmp_path: Path) -> None:
 def test_a_path_that_is_no_file_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"no such file|a folder"):
         read_toml(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", [r'a = "C:\Users\me"', r'a = "C:\pictures"', r'a = ["x", "D:\sets"]'])
+def test_a_path_of_windows_in_double_quotes_is_mended(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "windows.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"in double quotes \\ begins an escape: write a path in single quotes"):
+        read_toml(path)
+
+
+def test_another_syntax_error_says_nothing_of_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("a = 'C:\\x' 'y'", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_toml(path)
+    assert caught.value.problems[0].fix == ""

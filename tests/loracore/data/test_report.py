@@ -139,3 +139,24 @@ def test_tags_are_counted_once_a_picture_the_most_frequent_first(
     painted(paint, "a.png", "cat, Dog", 1)
     painted(paint, "b.png", "dog", 2)
     assert list(report_of(dataset(subset(num_repeats=9))).tags.items()) == [("dog", 2), ("cat", 1)]
+
+
+def test_equal_pictures_on_both_sides_of_a_split_are_warned_of(
+    paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path
+) -> None:
+    for name, colour in (("in/a.png", 1), ("in/b.png", 2), ("copies/c.png", 1), ("copies/d.png", 2)):
+        painted(paint, name, colour=colour)
+    split = dataset(subset(tmp_path / "in"), validation_split=0.5)
+    warnings = report_of(split, dataset(subset(tmp_path / "copies"))).warnings
+    (said,) = [one for one in warnings if "held out and trained on" in one]
+    assert said.startswith("1 picture is held out")
+    assert not any("trained on" in one for one in report_of(split).warnings)
+
+
+def test_a_folder_written_in_two_ways_holds_no_duplicates(
+    paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path
+) -> None:
+    painted(paint, "a/1.png")
+    (tmp_path / "b").mkdir()
+    report = report_of(dataset(subset(tmp_path / "a")), dataset(subset(tmp_path / "b" / ".." / "a")))
+    assert report.duplicates == ()

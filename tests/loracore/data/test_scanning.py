@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +109,7 @@ def test_animated_pictures_are_said(paint: Paint, subset: Subset, dataset: Datas
     (tmp_path / "a.txt").write_text("a", "utf-8")
     paint("b.png").with_suffix(".txt").write_text("b", "utf-8")
     (warning,) = scanned(dataset(subset())).warnings
-    assert warning.endswith("1 pictures are animated, their first frame is trained: a.gif")
+    assert warning.endswith("1 picture is animated, only the first frame is trained: a.gif")
 
 
 def test_two_captions_for_one_picture_are_said(paint: Paint, subset: Subset, dataset: Dataset) -> None:
@@ -217,11 +219,20 @@ def test_a_missing_folder_of_masks_is_named(paint: Paint, subset: Subset, datase
 
 
 def test_names_that_tell_a_face_wrongly_are_told(paint: Paint, subset: Subset, dataset: Dataset) -> None:
-    paint("a_1_2_x_4.png")
+    paint("a_1_2_0_0.png")
     faces = Augmentations(face_crop_aug_range=(2.0, 4.0))
-    with pytest.raises(DataError, match=r"a_1_2_x_4\.png"):
+    with pytest.raises(DataError, match=r"a_1_2_0_0\.png"):
         scanned(dataset(subset(augmentations=faces)))
     assert len(scanned(dataset(subset()))) == 1
+
+
+def test_names_that_tell_half_a_face_are_counted(paint: Paint, subset: Subset, dataset: Dataset) -> None:
+    paint("trip_2023_05_06_morning.png")
+    paint("a_30_30_9_9.png")
+    faces = Augmentations(face_crop_aug_range=(2.0, 4.0))
+    (said,) = [one for one in scanned(dataset(subset(augmentations=faces))).warnings if "face" in one]
+    assert "1 picture without a face" in said
+    assert said.endswith("trip_2023_05_06_morning.png")
 
 
 def test_regularisation_pictures_are_repeated_up_to_the_training_samples(
@@ -241,7 +252,7 @@ def test_regularisation_pictures_beyond_the_training_samples_are_left_out_and_sa
         paint(name)
     index = scanned(dataset(subset(tmp_path / "train"), subset(tmp_path / "reg", is_reg=True)))
     assert names_of(index) == ["a.png", "x.png"]
-    assert any("1 regularisation pictures" in warning and "are not used" in warning for warning in index.warnings)
+    assert any("1 regularisation picture of" in warning and "is not used" in warning for warning in index.warnings)
 
 
 def test_held_out_pictures_are_in_one_half_alone(paint: Paint, subset: Subset, dataset: Dataset) -> None:
@@ -312,3 +323,94 @@ def test_taking_rows_keeps_their_order(paint: Paint, subset: Subset, dataset: Da
     for number in range(4):
         paint(f"{number}.png")
     assert names_of(scanned(dataset(subset())).take(np.array([3, 1]))) == ["3.png", "1.png"]
+
+
+def problems_of(*datasets: DatasetSpec) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        scanned(*datasets)
+    return [f"{Path(problem.where).name}: {problem.message}" for problem in caught.value.problems]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_bad_headers_and_torn_pixels_are_named_together(
+    paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path
+) -> None:
+    cut(paint("a.png"))
+    (tmp_path / "b.png").write_bytes(b"")
+    paint("c.png")
+    with pytest.raises(DataError) as caught:
+        scanned(dataset(subset()))
+    assert {Path(problem.where).name for problem in caught.value.problems} == {"a.png", "b.png"}
+    assert {problem.fix for problem in caught.value.problems} == {'repair or remove it, or set on_bad_image = "skip"'}
+
+
+def test_a_mistake_of_a_list_does_not_hide_the_others(
+    paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path
+) -> None:
+    cut(paint("torn.png"))
+    cut(paint("torn-too.png"))
+    captions = {"torn.png": "x", "torn-too.png": 5, "gone.png": "x", "../out.png": "x"}
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({key: {"caption": text} for key, text in captions.items()}), "utf-8")
+    said = problems_of(dataset(subset(metadata_file=listed, conditioning_data_dir=tmp_path / "nomasks")))
+    starts = ("list.json: caption of", "list.json: '../out.png' leaves", "data.toml:5: the folder", "gone.png: ")
+    torn = ("torn.png: cannot be decoded", "torn-too.png: cannot be decoded")
+    assert [start for start in (*starts, *torn) if not any(one.startswith(start) for one in said)] == []
+    assert len(said) == 6
+
+
+def test_a_list_of_which_nothing_is_sound_is_not_called_empty(subset: Subset, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text('{"../a.png": {}}', "utf-8")
+    assert len(problems_of(dataset(subset(metadata_file=tmp_path / "list.json")))) == 1
+
+
+@pytest.mark.parametrize("kind", ["pics", "nopics"])
+def test_a_missing_folder_of_masks_hides_nothing(
+    paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path, kind: str
+) -> None:
+    cut(paint("pics/a.png"))
+    said = problems_of(dataset(subset(tmp_path / kind, conditioning_data_dir=tmp_path / "nomasks")))
+    assert any("nomasks' does not exist" in one for one in said)
+    assert any(("a.png: cannot be decoded" if kind == "pics" else "nopics' does not exist") in one for one in said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes among files")
+def test_what_is_listed_and_no_file_is_a_bad_picture(
+    paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    paint("a.png")
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({name: {"caption": "x"} for name in ("a.png", "pipe.png", "folder.png")}), "utf-8")
+    said = problems_of(dataset(subset(metadata_file=listed)))
+    assert said == [f"{name}: cannot be read: it is no file" for name in ("folder.png", "pipe.png")]
+    assert names_of(scanned(dataset(subset(metadata_file=listed)), skip_bad=True)) == ["a.png"]
+
+
+def test_texts_whose_extension_is_written_in_capitals_are_pointed_out(
+    paint: Paint, subset: Subset, dataset: Dataset
+) -> None:
+    paint("a.png").with_suffix(".TXT").write_text("a dog", "utf-8")
+    (warning,) = scanned(dataset(subset())).warnings
+    assert warning.endswith("a.png; 1 file in the folder end in .TXT: rename them to .txt")
+
+
+@pytest.mark.parametrize(("mode", "said"), [("RGB", True), ("RGBA", False), ("LA", False)])
+def test_alpha_mask_without_any_transparency_is_said(
+    paint: Paint, subset: Subset, dataset: Dataset, mode: str, said: bool
+) -> None:
+    paint("a.jpg")
+    paint("b.png", mode=mode, colour=0)
+    warnings = scanned(dataset(subset(alpha_mask=True))).warnings
+    assert any("alpha_mask has no effect" in warning for warning in warnings) is said
+    assert not any("alpha_mask has" in warning for warning in scanned(dataset(subset())).warnings)
+
+
+def test_more_samples_than_can_be_counted_are_an_error(paint: Paint, subset: Subset, dataset: Dataset) -> None:
+    paint("a.png")
+    with pytest.raises(DataError, match="lower num_repeats"):
+        scanned(dataset(subset(num_repeats=2**31 + 1)))

@@ -84,3 +84,12 @@ def test_without_buckets_there_are_no_bounds(paint: Paint, subset: Subset, datas
     spec = dataset(subset())
     found = dataset_metadata(scan([spec], Reading()).training, [spec])
     assert (found["ss_bucket_info"], found["ss_min_bucket_reso"]) == ("null", "None")
+
+
+def test_of_a_list_only_tags_are_counted(paint: Paint, subset: Subset, dataset: Dataset, tmp_path: Path) -> None:
+    paint("a.png")
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({"a.png": {"caption": "a dog, asleep", "tags": "Dog, snow"}}), "utf-8")
+    spec = dataset(subset(metadata_file=listed))
+    found = dataset_metadata(scan([spec], Reading()).training, [spec])
+    assert json.loads(found["ss_tag_frequency"]) == {"list.json": {"dog": 1, "snow": 1}}

@@ -12,18 +12,25 @@ from loracore.types import Framing
 
 TAGS = ", ".join("abcdefgh")
 SHUFFLED = CaptionRules(shuffle_caption=True)
+EPOCHS = [Visit(epoch, 0, 0) for epoch in range(40)]
 
 
-def picture(rules: CaptionRules = SHUFFLED, name: str = "a.png", augmentations: Augmentations | None = None) -> Picture:
-    subset = SubsetSpec(Path("pics"), 1, "here", captions=rules, augmentations=augmentations or Augmentations())
-    return Picture(0, Path("pics") / name, TAGS, Framing((64, 64), (64, 64), (0, 0), (64, 64)), 0, subset)
+FRAMING = Framing((64, 64), (64, 64), (0, 0), (64, 64))
+
+
+def picture(
+    rules: CaptionRules = SHUFFLED,
+    name: str = "a.png",
+    augmentations: Augmentations | None = None,
+    folder: str = "pics",
+    number: int = 0,
+) -> Picture:
+    subset = SubsetSpec(Path(folder), 1, "here", captions=rules, augmentations=augmentations or Augmentations())
+    return Picture(0, Path(folder) / name, TAGS, FRAMING, 0, subset, subset_number=number)
 
 
 def texts(draws: Draws, one: Picture, visits: list[Visit]) -> list[str]:
     return [draws.caption(one, visit) for visit in visits]
-
-
-EPOCHS = [Visit(epoch, 0, 0) for epoch in range(40)]
 
 
 def test_a_visit_draws_the_same_again() -> None:
@@ -37,10 +44,21 @@ def test_a_visit_draws_the_same_again() -> None:
         Draws(1, 10).caption(picture(), Visit(1, 0, 0)),
         Draws(1, 10).caption(picture(), Visit(0, 1, 0)),
         Draws(1, 10).caption(picture(name="b.png"), Visit(0, 0, 0)),
+        Draws(1, 10).caption(picture(number=1), Visit(0, 0, 0)),
     ],
 )
 def test_seed_epoch_turn_and_picture_decide(other: str) -> None:
     assert Draws(1, 10).caption(picture(), Visit(0, 0, 0)) != other
+
+
+@pytest.mark.parametrize("folder", ["./pics", "elsewhere/pics", "/data/pics"])
+def test_a_folder_that_is_moved_or_spelt_otherwise_changes_no_draw(folder: str) -> None:
+    assert texts(Draws(1, 10), picture(folder=folder), EPOCHS) == texts(Draws(1, 10), picture(), EPOCHS)
+
+
+def test_names_and_captions_need_not_be_text() -> None:
+    odd = replace(picture(name="\udcff.png"), caption=f"{TAGS}, \ud800")
+    assert len(set(texts(Draws(1, 10, caption_variants=3), odd, EPOCHS))) == 3
 
 
 def test_the_step_alone_changes_no_draw() -> None:

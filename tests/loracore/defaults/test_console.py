@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.toy_runs import TrainToy
@@ -18,3 +21,14 @@ def test_the_header_is_silent_on_memory_when_nothing_spares_it(
     train_toy("--max_train_steps", "1")
     said = capsys.readouterr()
     assert "memory  " not in said.out + said.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be")
+def test_the_header_commands_no_terminal(
+    train_toy: TrainToy, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "0.png").rename(pictures / "\x1b[31m.png")
+    train_toy("--max_train_steps", "1")
+    said = capsys.readouterr().err
+    assert "\\x1b[31m.png" in said
+    assert "\x1b[31m" not in said

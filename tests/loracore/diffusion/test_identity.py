@@ -111,3 +111,33 @@ def test_a_model_of_the_hub_is_known_by_its_revision(tmp_path: Path, monkeypatch
     before = identities("owner/one")
     monkeypatch.setattr("loracore.diffusion.folders.hub_file", lambda _name, path: Path("snapshots/def") / path)
     assert changed(before, identities("owner/one")) == (True, True)
+
+
+def test_weights_of_equal_size_and_time_are_told_apart_by_samples(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    found = []
+    for fill in (b"a", b"b"):
+        file.write_bytes(b"header" + fill * 3_000_000)
+        os.utime(file, (0, 0))
+        found.append(identities(file))
+    assert changed(*found) == (True, True)
+
+
+def test_a_link_to_other_weights_is_followed(model: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_bytes(name.encode())
+        os.utime(tmp_path / name / "weights", (0, 0))
+    found = []
+    (model / "vae").rename(tmp_path / "old")
+    for name in ("one", "two"):
+        (model / "vae").unlink(missing_ok=True)
+        (model / "vae").symlink_to(tmp_path / name, target_is_directory=True)
+        found.append(identities(model))
+    assert changed(*found) == (True, False)
+
+
+def test_texts_that_are_no_paths_and_folders_do_not_count(model: Path, tmp_path: Path) -> None:
+    before = identities(model)
+    assert identities(model, weighting_scheme="0.5," * 2000) == before
+    assert identities(model, t5xxl=str(tmp_path)) == before

@@ -13,7 +13,7 @@ import torch
 
 from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
-from loracore.data.cache_keys import text_key
+from loracore.data.cache import TextCache
 from loracore.data.index import Index
 from loracore.data.npz.field_files import crop_box
 from loracore.data.reading import reading_of
@@ -21,16 +21,22 @@ from loracore.data.scanning import scan
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.tensors import to_tensors
 from loracore.hookspecs import hookimpl
+from loracore.testing.toy_models import FEATURES
 from loracore.training.encoding import encode_pictures, encode_texts
 from loracore.training.exporting import export_field_latents, export_field_texts
-from loracore.training.importing import import_field_latents, import_field_texts
+from loracore.training.importing import (
+    import_field_latents,
+    import_field_texts,
+    with_foreign_latents,
+    with_foreign_texts,
+)
 from loracore.training.phases import Loading
 from loracore.training.picture_keys import PictureKeys, picture_keys
 from loracore.types import FieldFiles, LatentsFile, TextFile
 
-PLAIN = LatentsFile("_toy.npz", channels=3, scale=0.5, shift=0.25, legacy=True)
-SIZED = LatentsFile("_toy.npz", channels=3, scale=0.5, shift=0.25, sized_keys=True)
-TEXT = TextFile("_toy_te.npz", {"first": {"pooled": 3}, "second": {"pooled": 5}}, {}, ("te1",))
+PLAIN = LatentsFile("_toy.npz", channels=3, pixels=8, scale=0.5, shift=0.25)
+SIZED = LatentsFile("_toy.npz", channels=3, pixels=8, scale=0.5, shift=0.25, sized_keys=True)
+TEXT = TextFile("_toy_te.npz", {"first": {"pooled": 3}, "second": {"pooled": 5}}, {}, {"te1": FEATURES})
 BOTH = FieldFiles(PLAIN, TEXT)
 OWN = bytes(16)  # identity of encoded captions
 
@@ -67,32 +73,44 @@ class Beside:
         return cls(loading, index, picture_keys(loading, index, on_disk=True))
 
     def import_latents(self) -> tuple[str, ...]:
-        return import_field_latents(self.loading, self.keys, self.store, self.keys.missing(self.store), show=False)
+        """Read files, and return what a run says of them."""
+        notes = import_field_latents(self.loading, self.keys, self.store, show=False)
+        return (*notes, *with_foreign_latents(self.loading, self.keys, self.store)[1])
 
     def import_texts(self, encoders: Sequence[str] = ("text",)) -> tuple[str, ...]:
-        captions = sorted({self.index.caption(row) for row in range(len(self.index))})
-        return import_field_texts(self.loading, self.index, self.store, OWN, captions, encoders, show=False)
+        """Read files, and return what a run says of them."""
+        cache = TextCache(self.store, OWN)
+        notes = import_field_texts(self.loading, self.index, cache, cache.lacking(self.captions), encoders, show=False)
+        return (*notes, *self._texts()[1])
 
     def export_latents(self) -> tuple[str, ...]:
-        encode_pictures(self.loading, self.index, self.store, self.keys.missing(self.store), hits=0, show=False)
+        missing = with_foreign_latents(self.loading, self.keys, self.store)[0].missing(self.store)
+        encode_pictures(self.loading, self.index, self.store, missing, hits=0, show=False)
         return export_field_latents(self.loading, self.keys, self.store, show=False)
 
     def export_texts(self, encoders: Sequence[str] = ("text",)) -> tuple[str, ...]:
-        captions = sorted({self.index.caption(row) for row in range(len(self.index))})
-        encode_texts(self.loading, self.store, OWN, captions, ("text",), hits=0, show=False)
+        encode_texts(
+            self.loading, self.store, OWN, self._texts()[0].lacking(self.captions), ("text",), hits=0, show=False
+        )
         return export_field_texts(self.loading, self.index, self.store, OWN, encoders, show=False)
+
+    @property
+    def captions(self) -> list[str]:
+        """The captions of all pictures."""
+        return sorted({self.index.caption(row) for row in range(len(self.index))})
 
     def row(self, name: str) -> int:
         return next(row for row in range(len(self.index)) if self.index.path(row).name == name)
 
     def latents(self, name: str, *, flipped: bool = False) -> dict[str, torch.Tensor] | None:
-        """Return what the store holds of a picture."""
-        keys = self.keys.mirrored if flipped else self.keys.plain
-        entry = self.store.read_key(keys[self.row(name)].tobytes())
+        """Return what a run reads of a picture."""
+        found = with_foreign_latents(self.loading, self.keys, self.store)[0]
+        entry = self.store.read_key((found.mirrored if flipped else found.plain)[self.row(name)].tobytes())
         return None if entry is None else to_tensors(entry)
 
     def text(self, caption: str) -> dict[str, torch.Tensor] | None:
-        entry = self.store.read_key(text_key(OWN, caption))
+        """Return what a run reads of a caption."""
+        entry = self.store.read_key(self._texts()[0].key(caption))
         return None if entry is None else to_tensors(entry)
 
     def field_arrays(self, name: str, end: str = "", **changes: Any) -> dict[str, Any]:
@@ -116,6 +134,10 @@ class Beside:
         """Write a file of another tool."""
         np.savez(self.place(name), **self.field_arrays(name, **changes))
         return self.place(name)
+
+    def _texts(self) -> tuple[TextCache, tuple[str, ...]]:
+        cache = TextCache(self.store, OWN)
+        return with_foreign_texts(self.loading, self.index, cache, cache.lacking(self.captions))
 
 
 def set_time(path: Path, second: int) -> None:

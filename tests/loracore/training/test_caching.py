@@ -5,6 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,12 +15,15 @@ from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
 from loracore.data.reading import Reading
 from loracore.data.scanning import scan
+from loracore.data.store.memory import MemoryStore
 from loracore.data.store.store import Store
 from loracore.training.caching import fill_latents, fill_texts, open_store
 from loracore.training.phases import Loading
 from loracore.training.picture_keys import picture_keys
 from loracore.training.processes import Processes
+from loracore.types import FieldFiles
 from tests.conftest import install_metadata
+from tests.loracore.training.beside import BOTH, Beside
 from tests.loracore.training.conftest import DISK, Trained, Watch, WriteData, aged
 
 NOTHING = (0, 0)
@@ -231,7 +235,15 @@ def test_finite_latents_are_kept_beside_those_that_are_not(trained: Trained, pic
     with pytest.raises(DataError, match="no_half_vae") as caught:
         trained(*DISK, "--mixed_precision", "bf16", watch=Overflow())
     assert [problem.where for problem in caught.value.problems] == [str(pictures / "3.png")]
-    assert trained(*DISK, "--mixed_precision", "bf16").watch.encoded == (1, 0)
+    with pytest.raises(DataError, match="no_half_vae"):
+        trained(*DISK, "--mixed_precision", "bf16", watch=(again := Overflow()))
+    assert again.encoded == (1, 0)
+
+
+def test_what_wraps_the_encoding_has_entries_of_its_own(trained: Trained) -> None:
+    assert trained(*DISK).watch.encoded == (6, 6)
+    assert trained(*DISK, watch=Overflow()).watch.encoded == (6, 6)  # it wraps both hooks
+    assert trained(*DISK).watch.encoded == NOTHING
 
 
 def test_what_is_encoded_at_once_does_not_matter_to_the_store(trained: Trained) -> None:
@@ -258,7 +270,7 @@ class Peek(Watch):
 def test_what_is_encoded_is_stored_while_the_filling_goes_on(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loracore.training.encoding._SHARED", -1.0)  # every time
+    monkeypatch.setattr("loracore.training.sharing._SECONDS", -1.0)  # every time
     peek = Peek(tmp_path / "cache" / "tensors")
     trained(*DISK, "--max_data_loader_n_workers", "0", watch=peek)
     assert peek.found == [6, 7, 8, 9, 10, 11]  # 6 captions
@@ -271,6 +283,10 @@ class Apart(Processes):
 
     def wait(self) -> None:
         """Wait for nobody."""
+
+    def agree(self, number: int) -> int:
+        """Take the main process to think alike."""
+        return number
 
 
 def test_a_process_that_looks_late_leaves_nothing_out(toy_config: Path, pictures: Path, tmp_path: Path) -> None:
@@ -334,9 +350,62 @@ def test_an_entry_that_cannot_be_read_ends_the_run_and_is_made_again_by_the_next
 ) -> None:
     before = trained(*DISK)
     (shard,) = shards(tmp_path, ".data")
-    shard.write_bytes(bytes(64) + shard.read_bytes()[64:])
+    shard.write_bytes(shard.read_bytes()[:8] + bytes(56) + shard.read_bytes()[64:])  # its check is whole
     with pytest.raises(DataError, match="it is made anew"):
         trained(*DISK)
     after = trained(*DISK, "--text_encoder_batch_size", "1")
     assert after.watch.encoded == (0, 1)
     assert len(after.watch.losses) == len(before.watch.losses)
+
+
+def test_all_damaged_entries_are_made_again_before_training(trained: Trained, tmp_path: Path) -> None:
+    before = trained(*DISK)
+    (shard,) = shards(tmp_path, ".data")
+    half = shard.stat().st_size // 2 // 64 * 64
+    shard.write_bytes(shard.read_bytes()[:half] + bytes(shard.stat().st_size - half))
+    after = trained(*DISK)
+    assert sum(after.watch.encoded) > 1
+    assert sum(note.startswith(str(shard)) and "made again" in note for note in after.watch.notes) == 1
+    assert len(after.watch.losses) == len(before.watch.losses)
+    assert trained(*DISK).watch.encoded == NOTHING
+
+
+class Fields(Watch):
+    """Reads the field's files."""
+
+    @hookimpl
+    def field_files(self) -> FieldFiles:
+        return BOTH
+
+
+def test_another_tools_files_count_only_while_they_are_there(
+    trained: Trained, toy_config: Path, pictures: Path
+) -> None:
+    path = Beside.of(toy_config).write("1.png")
+    np.savez(pictures / "1_toy_te.npz", first=np.ones(3, dtype=np.float32), second=np.ones(5, dtype=np.float32))
+    first, second = (trained(*DISK, watch=Fields()) for _ in range(2))
+    assert [first.watch.encoded, second.watch.encoded] == [(5, 5), NOTHING]
+    said = [note for note in second.watch.notes if "is not recorded" in note]
+    assert [note[:10] for note in said] == ["1 captions", "1 latents "]
+    assert second.equals(first)
+    path.unlink()
+    (pictures / "1_toy_te.npz").unlink()
+    without = trained(*DISK, watch=Fields())
+    assert without.watch.encoded == (1, 1)
+    assert not without.equals(first)
+
+
+class Divided(Apart):
+    """One process for which the main one sees other files."""
+
+    __slots__ = ()
+
+    def agree(self, number: int) -> int:
+        """Give what differs from this process's number."""
+        return number + 1
+
+
+def test_processes_that_see_other_files_stop(toy_config: Path, pictures: Path) -> None:
+    beside, own = Beside.of(toy_config), Divided(torch.device("cpu"), 1, 2)
+    with pytest.raises(DataError, match="have changed while the run was starting"):
+        fill_latents(beside.loading, own, beside.keys, MemoryStore(), on_disk=True)

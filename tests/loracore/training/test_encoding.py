@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from loracore import DataError, Latents, hookimpl
+from loracore import DataError, Latents, TextConditioning, hookimpl
 from loracore.training.encoding import stored_dtype
 from tests.loracore.training.conftest import DISK, Trained, Watch
 
@@ -68,18 +68,69 @@ def test_twenty_pictures_that_are_not_finite_say_enough(trained: Trained, pictur
         Image.new("RGB", (64, 64), (number, 0, 0)).save(pictures / f"{number}.png")
     with pytest.raises(DataError, match="may be damaged") as caught:
         trained(*DISK, watch=Overflow())
-    assert len(caught.value.problems) == 20
+    assert len(caught.value.problems) == 21
+    assert str(caught.value.problems[-1]) == "these are the first 20; encoding stopped there, so that there may be more"
+
+
+class Silent(Watch):
+    """Gives conditioning that is not finite for some captions."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.words = words
+
+    @hookimpl(wrapper=True)
+    def encode_text(self, captions: list[str]) -> Generator[None, TextConditioning, TextConditioning]:
+        said = yield
+        self.captions += captions
+        worth = torch.tensor([torch.nan if caption.endswith(self.words) else 1.0 for caption in captions])
+        return TextConditioning({name: (tensor.T * worth).T for name, tensor in said.tensors.items()})
+
+
+@pytest.mark.parametrize(
+    ("precision", "fix"), [("no", "file may be damaged"), ("fp16", "mixed_precision bf16"), ("bf16", "precision no")]
+)
+def test_captions_that_are_not_finite_are_named_and_the_others_kept(
+    trained: Trained, pictures: Path, precision: str, fix: str
+) -> None:
+    for number in range(6):
+        (pictures / f"{number}.txt").write_text(f"caption {number}", "utf-8")
+    words = (*DISK, "--mixed_precision", precision, "--text_encoder_batch_size", "4")
+    with pytest.raises(DataError, match=fix) as caught:
+        trained(*words, watch=Silent("3", "5"))
+    told = {problem.where for problem in caught.value.problems}
+    assert told == {'caption "caption 3"', 'caption "caption 5"'}
+    with pytest.raises(DataError, match=fix):
+        trained(*words, watch=(again := Silent("3", "5")))
+    assert sorted(again.captions) == ["caption 3", "caption 5"]
+
+
+def test_twenty_captions_that_are_not_finite_say_enough(trained: Trained, pictures: Path) -> None:
+    for number in range(6, 40):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(pictures / f"{number}.png")
+        (pictures / f"{number}.txt").write_text(f"caption {number}", "utf-8")
+    with pytest.raises(DataError, match="not finite") as caught:
+        trained(*DISK, "--text_encoder_batch_size", "8", watch=Silent(""))
+    assert len(caught.value.problems) == 21
+    assert "these are the first 20" in str(caught.value)
+
+
+class Stop(Watch):
+    """Ends a run as by Ctrl+C after some captions."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    @hookimpl(wrapper=True)
+    def encode_text(self, captions: list[str]) -> Generator[None, object, object]:
+        if len(self.captions) >= self.after:
+            raise KeyboardInterrupt
+        self.captions += captions
+        return (yield)
 
 
 def test_an_interrupted_run_keeps_the_captions_it_has_encoded(trained: Trained) -> None:
-    class Stop(Watch):
-        @hookimpl(wrapper=True)
-        def encode_text(self, captions: list[str]) -> Generator[None, object, object]:
-            if self.captions:
-                raise KeyboardInterrupt
-            self.captions += captions
-            return (yield)
-
     with pytest.raises(KeyboardInterrupt):
-        trained(*DISK, "--text_encoder_batch_size", "4", watch=Stop())
-    assert trained(*DISK).watch.encoded == (6, 2)
+        trained(*DISK, "--text_encoder_batch_size", "1", watch=Stop(4))
+    assert trained(*DISK, watch=Stop(99)).watch.encoded == (6, 2)

@@ -92,6 +92,33 @@ def test_stale_and_damaged_files_are_replaced(beside: Beside) -> None:
         assert "loracore_key" in arrays(beside.place(name))
 
 
+def test_another_tools_latents_are_never_written_as_our_own(beside: Beside, toy_config: Path, pictures: Path) -> None:
+    path = beside.write("1.png")
+    beside.import_latents()
+    before = path.read_bytes()
+    set_time(pictures / "1.png", 2**32)  # the file seems to be of an older picture now, whose content is the same
+    later = replace(Beside.of(toy_config), store=beside.store)
+    assert ".npz files of latents are not written: this run has not encoded them" in later.export_latents()[-1]
+    assert path.read_bytes() == before
+
+
+def test_another_tools_captions_are_never_written_as_our_own(toy_config: Path, pictures: Path) -> None:
+    (pictures / "3.txt").write_text("picture number 1", "utf-8")
+    beside = Beside.of(toy_config)
+    np.savez(pictures / "1_toy_te.npz", first=np.ones(3, dtype=np.float32), second=np.ones(5, dtype=np.float32))
+    beside.import_texts()
+    assert "1 .npz files of captions are not written: this run has not encoded them" in beside.export_texts()
+    assert not (pictures / "3_toy_te.npz").exists()
+
+
+def test_what_a_killed_run_left_is_removed(beside: Beside, pictures: Path) -> None:
+    left = pictures / ".1_0064x0064_toy.npz.12.part"
+    left.touch()
+    set_time(left, 1000)
+    beside.export_latents()
+    assert not left.exists()
+
+
 def test_alpha_is_written_at_the_pictures_size(toy_config: Path, pictures: Path) -> None:
     image = Image.new("RGBA", (64, 64), (10, 20, 30, 255))
     image.paste((10, 20, 30, 0), (0, 0, 64, 32))
@@ -218,7 +245,7 @@ def test_npz_files_are_written_only_of_what_is_kept_on_disk(toy_config: Path, fl
     ("changes", "reason"),
     [
         ({"writable": False}, "hold more than is cached"),
-        ({"encoders": ("te1", "te2")}, "what all text encoders say"),
+        ({"encoders": {"te1": 8, "te2": 8}}, "what all text encoders say"),
         ({"columns": {"first": {"pooled": 9}}}, "of other sizes"),
     ],
 )

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from loracore.data.cache_keys import text_key
 from loracore.types import FieldFiles
-from tests.loracore.training.beside import PLAIN, SIZED, TEXT, Beside, set_time
+from tests.loracore.training.beside import OWN, PLAIN, SIZED, TEXT, Beside, set_time
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def test_a_valid_file_becomes_an_entry_that_is_drawn_as_its_mean(beside: Beside)
     beside.write("1.png")
     notes = beside.import_latents()
     assert notes == (
-        "1 latents were read from .npz files beside the pictures; which VAE made them is not recorded in such files",
+        "1 latents are those of .npz files beside the pictures; which VAE made them is not recorded in such files",
     )
     found = beside.latents("1.png")
     assert found is not None
@@ -45,16 +46,6 @@ def test_an_architecture_without_such_files_reads_none(toy_config: Path) -> None
     assert beside.import_texts() == ()
 
 
-def test_the_old_name_is_read_first(beside: Beside) -> None:
-    beside.write("1.png")
-    old = beside.field_arrays("1.png", latents=np.full((3, 8, 8), 4.25, dtype=np.float32))
-    np.savez(beside.index.path(beside.row("1.png")).with_suffix(".npz"), **old)
-    beside.import_latents()
-    found = beside.latents("1.png")
-    assert found is not None
-    assert set(found["mean"].flatten().tolist()) == {2}
-
-
 def test_sized_keys_are_found_by_the_latents_size(toy_config: Path) -> None:
     beside = Beside.of(toy_config, layout=FieldFiles(SIZED, TEXT))
     np.savez(beside.place("1.png"), **beside.field_arrays("1.png", "_8x8"))
@@ -75,6 +66,50 @@ def test_a_file_that_does_not_fit_is_left_alone(beside: Beside, changes: dict[st
     beside.write("1.png", **changes)
     assert beside.import_latents() == ()
     assert beside.latents("1.png") is None
+
+
+def test_another_tools_latents_never_get_the_key_of_our_own(beside: Beside) -> None:
+    path = beside.write("1.png")
+    beside.import_latents()
+    assert (beside.keys.slots(beside.store)[:, 0] < 0).all()
+    path.unlink()
+    assert beside.latents("1.png") is None
+    beside.write("1.png", latents=np.full((3, 8, 8), 4.25, dtype=np.float32))
+    assert beside.latents("1.png") is None  # the file is another now
+    assert len(beside.import_latents()) == 1
+    found = beside.latents("1.png")
+    assert found is not None
+    assert set(found["mean"].flatten().tolist()) == {2}
+
+
+def test_every_run_that_uses_such_latents_says_so(beside: Beside) -> None:
+    beside.write("1.png")
+    notes = beside.import_latents()
+    entries = beside.store.usage()[0]
+    assert beside.import_latents() == notes
+    assert beside.store.usage()[0] == entries
+
+
+def test_our_own_latents_come_before_those_of_another_tool(beside: Beside) -> None:
+    beside.export_latents()
+    beside.write("1.png")
+    assert beside.import_latents() == ()
+
+
+def test_what_loracore_wrote_gets_the_key_of_our_own(toy_config: Path) -> None:
+    Beside.of(toy_config).export_latents()
+    fresh = Beside.of(toy_config)
+    assert fresh.import_latents() == (
+        "6 latents were read from .npz files beside the pictures, as loracore wrote them",
+    )
+    assert (fresh.keys.slots(fresh.store)[:, 0] >= 0).all()
+    assert fresh.import_latents() == ()
+
+
+def test_another_tools_latents_are_refused_where_pictures_are_resized_in_another_way(toy_config: Path) -> None:
+    beside = Beside.of(toy_config, "--resize_interpolation", "nearest")
+    beside.write("1.png")
+    assert beside.import_latents() == ()
 
 
 def test_a_file_older_than_its_picture_is_stale(beside: Beside) -> None:
@@ -157,10 +192,33 @@ def write_text(beside: Beside, name: str, *, width: int = 5) -> Path:
 def test_a_valid_file_of_a_caption_is_taken_over(beside: Beside) -> None:
     write_text(beside, "1.png")
     (note,) = beside.import_texts()
-    assert note.startswith("1 captions were read from .npz files beside the pictures; which text encoders made them")
+    assert note.startswith("1 captions are those of .npz files beside the pictures; which text encoders made them")
     found = beside.text("picture number 1")
     assert found is not None
     assert found["pooled"].tolist() == [*range(8)]
+
+
+def test_another_tools_captions_never_get_the_key_of_our_own(beside: Beside) -> None:
+    path = write_text(beside, "1.png")
+    notes = beside.import_texts()
+    assert beside.import_texts() == notes  # every run says so
+    assert beside.store.slot(text_key(OWN, "picture number 1")) < 0
+    path.unlink()
+    assert beside.text("picture number 1") is None
+
+
+def test_a_caption_of_several_pictures_is_taken_once(toy_config: Path, pictures: Path) -> None:
+    (pictures / "3.txt").write_text("picture number 1", "utf-8")
+    beside = Beside.of(toy_config)
+    for name in ("1.png", "3.png"):
+        write_text(beside, name)
+    assert beside.import_texts()[0].startswith("1 captions")
+
+
+def test_captions_of_text_encoders_of_another_width_are_encoded_anew(toy_config: Path) -> None:
+    beside = Beside.of(toy_config, layout=FieldFiles(PLAIN, replace(TEXT, encoders={"te1": 768})))
+    write_text(beside, "1.png")
+    assert beside.import_texts() == ()
 
 
 def test_captions_take_the_runs_precision(beside: Beside) -> None:
@@ -196,7 +254,7 @@ def test_a_caption_file_older_than_caption_or_picture_is_stale(toy_config: Path,
 
 
 def test_captions_are_taken_only_where_all_text_encoders_are_cached(toy_config: Path) -> None:
-    layout = FieldFiles(PLAIN, replace(TEXT, encoders=("te1", "te2")))
+    layout = FieldFiles(PLAIN, replace(TEXT, encoders={"te1": 8, "te2": 8}))
     beside = Beside.of(toy_config, layout=layout)
     write_text(beside, "1.png")
     assert beside.import_texts() == ()

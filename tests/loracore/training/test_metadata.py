@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
-from loracore.training.metadata import BaseModelHashes, file_hashes
+from loracore.config.options import CORE_OPTIONS
+from loracore.training.metadata import UNUSED, BaseModelHashes, file_hashes
+from tests.toy_runs import TrainToy
 
 
 @pytest.fixture
@@ -48,3 +52,19 @@ def test_base_model_hashes_equal_the_fields(golden: dict[str, Any], tmp_path: Pa
 
 def test_a_hub_id_has_a_name_and_no_hash() -> None:
     assert BaseModelHashes("owner/model").metadata() == {"ss_sd_model_name": "owner/model"}
+
+
+def test_the_header_has_the_runs_own_options_of_its_data(train_toy: TrainToy) -> None:
+    options = {"prior_loss_weight": "0.5", "caption_dropout_rate": "0.25", "caption_dropout_every_n_epochs": "3"}
+    options |= {"caption_tag_dropout_rate": "0.125", "resize_interpolation": "area"}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    with safe_open(train_toy(*words, "--fp8_base_unet", "--face_crop_aug_range", "2,4"), "pt") as file:
+        said = file.metadata()
+    assert {name: said[f"ss_{name}"] for name in options} == options
+    assert (said["ss_fp8_base"], said["ss_fp8_base_unet"]) == ("False", "True")
+    assert (said["ss_face_crop_aug_range"], said["ss_cache_latents"]) == ("(2.0, 4.0)", "True")
+
+
+def test_no_key_of_an_option_is_written_as_unused() -> None:
+    options = {f"ss_{field.name}" for table in CORE_OPTIONS for field in fields(table)}
+    assert options & set(UNUSED) == set()

@@ -313,3 +313,13 @@ def test_what_is_held_out_is_said(train_toy: TrainToy, capsys: pytest.CaptureFix
     train_toy("--validation_split", "0.3", "--max_train_steps", "1")
     said = capsys.readouterr()
     assert "2 pictures are held out by validation_split" in said.out + said.err
+
+
+def test_bad_headers_and_torn_pixels_are_named_in_one_run(train_toy: TrainToy, pictures: Path) -> None:
+    torn = pictures / "1.png"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (pictures / "0.png").write_bytes(b"no picture")
+    with pytest.raises(LoracoreError) as caught:
+        train_toy()
+    assert [Path(problem.where).name for problem in caught.value.problems] == ["0.png", "1.png"]
+    assert {problem.fix for problem in caught.value.problems} == {'repair or remove it, or set on_bad_image = "skip"'}

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from loracore_sd3 import field_files
 
 from loracore import Framing
+from loracore.cli.request import read_request
 from loracore.data.npz.field_files import (
     Origin,
     WantedLatents,
     crop_box,
     latents_origin,
-    latents_paths,
+    latents_path,
     read_text,
     text_origin,
     text_path,
 )
 from loracore.diffusion.folders import packaged_config
+from loracore.training.importing import loaded_encoders
+from loracore.training.phases import Loading
 from tests.plugins.sd3.runs import config_of
 
 KEY = bytes(16)
@@ -38,8 +43,7 @@ def said(**changes: Any) -> dict[str, Any]:
 
 
 def test_files_have_the_fields_names() -> None:
-    names = [path.name for path in latents_paths(FILES.latents, Path("a.png"), (640, 480))]
-    assert names == ["a_0640x0480_sd3.npz"]
+    assert latents_path(FILES.latents, Path("a.png"), (640, 480)).name == "a_0640x0480_sd3.npz"
     assert text_path(FILES.text, Path("a.png")).name == "a_sd3_te.npz"
 
 
@@ -98,3 +102,14 @@ def test_flags_that_are_on_fit_options_that_are_on(tmp_path: Path) -> None:
 
 def test_captions_are_not_written() -> None:
     assert not FILES.text.writable
+
+
+def widths(*words: str) -> Mapping[str, int]:
+    """Return the widths of a model's text encoders, as the core sees them."""
+    request = read_request(["--arch", "sd3", *words])
+    return loaded_encoders(Loading(request.plugins.hook, torch.device("cpu"), torch.float32, request.config), ["text"])
+
+
+def test_captions_are_of_text_encoders_of_the_standard_widths(folder: Path) -> None:
+    assert widths() == FILES.text.encoders
+    assert widths("--pretrained_model_name_or_path", str(folder)) != FILES.text.encoders

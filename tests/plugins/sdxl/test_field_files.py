@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from loracore_sdxl import field_files
 
 from loracore import Framing
+from loracore.cli.request import read_request
 from loracore.data.npz.field_files import (
     Origin,
     WantedLatents,
     crop_box,
     latents_origin,
-    latents_paths,
+    latents_path,
     read_text,
     text_arrays,
     text_origin,
     text_path,
 )
 from loracore.diffusion.folders import packaged_config
+from loracore.training.importing import loaded_encoders
+from loracore.training.phases import Loading
 from tests.plugins.sdxl.runs import config_of
 
 KEY = bytes(16)
@@ -36,8 +41,7 @@ def said(tokens: int) -> dict[str, Any]:
 
 
 def test_files_have_the_fields_names() -> None:
-    names = [path.name for path in latents_paths(FILES.latents, Path("a.png"), (1920, 1080))]
-    assert names == ["a.npz", "a_1920x1080_sdxl.npz"]
+    assert latents_path(FILES.latents, Path("a.png"), (1920, 1080)).name == "a_1920x1080_sdxl.npz"
     assert text_path(FILES.text, Path("a.png")).name == "a_te_outputs.npz"
 
 
@@ -83,3 +87,14 @@ def test_captions_are_written_as_they_are_read() -> None:
     written = text_arrays(FILES.text, {"context": context, "pooled": arrays["pool2"]}, KEY)
     assert written is not None
     assert all(np.array_equal(written[name], array) for name, array in arrays.items())
+
+
+def widths(*words: str) -> Mapping[str, int]:
+    """Return the widths of a model's text encoders, as the core sees them."""
+    request = read_request(["--arch", "sdxl", *words])
+    return loaded_encoders(Loading(request.plugins.hook, torch.device("cpu"), torch.float32, request.config), ["text"])
+
+
+def test_captions_are_of_text_encoders_of_the_standard_widths(folder: Path) -> None:
+    assert widths() == FILES.text.encoders
+    assert widths("--pretrained_model_name_or_path", str(folder)) != FILES.text.encoders

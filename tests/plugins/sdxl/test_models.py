@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 import torch
 from loracore_sdxl import encode_images
-from loracore_sdxl.models import check, file_names
+from loracore_sdxl.models import file_names
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loracore import ConfigError, DataError, LoracoreError, Models
-from loracore.config.dataset_spec import DatasetSpec
 from tests.plugins.sdxl import tiny
 from tests.plugins.sdxl.runs import ALL, DENOISER, TEXT, VAE, Parts, config_of, loaded
 
@@ -277,15 +276,6 @@ def test_model_and_folder_beside_it_may_stand_in_the_home_folder(
 def test_first_processor_is_a_device_too(folder: Path, checkpoint: Path) -> None:
     for model in (folder, checkpoint):
         assert_equal(loaded(model, DENOISER, device="cpu:0"))
-
-
-@pytest.mark.parametrize(
-    ("steps", "buckets", "resolution"), [(40, True, (1024, 1024)), (64, False, (1000, 1024)), (16, True, (1024, 1024))]
-)
-def test_pictures_come_in_multiples_of_32(folder: Path, steps: int, buckets: bool, resolution: tuple[int, int]) -> None:
-    odd = DatasetSpec(resolution, 1, buckets, 256, 2048, steps, bucket_no_upscale=False, subsets=())
-    with pytest.raises(DataError, match="multiples of 32"):
-        check(DENOISER, config_of(folder).with_datasets([odd]))
 
 
 def test_tokenizers_may_stand_in_a_folder_of_their_own(folder: Path, tmp_path: Path) -> None:

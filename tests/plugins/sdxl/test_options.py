@@ -10,6 +10,7 @@ from loracore_sdxl.options import findings
 from safetensors.torch import load_file, save_file
 
 from loracore import Finding
+from loracore.config.dataset_spec import DatasetSpec
 from tests.plugins.sdxl.runs import config_of
 
 
@@ -105,3 +106,13 @@ def test_options_and_their_check_import_no_torch(checkpoint: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("steps", "buckets", "resolution"), [(40, True, (1024, 1024)), (64, False, (1000, 1024)), (16, True, (1024, 1024))]
+)
+def test_pictures_come_in_multiples_of_32(steps: int, buckets: bool, resolution: tuple[int, int]) -> None:
+    odd = DatasetSpec(resolution, 1, buckets, 256, 2048, steps, bucket_no_upscale=False, subsets=())
+    (finding,) = findings(config_of().with_datasets([odd]))
+    assert finding.fate == "wrong"
+    assert "multiples of 32" in finding.message

@@ -41,9 +41,11 @@ def read(path: Path, image_dir: Path | None = Path("pictures")) -> MetadataList:
 
 
 def problems_of(path: Path, image_dir: Path | None = Path("pictures")) -> list[str]:
-    with pytest.raises(DataError) as caught:
-        read(path, image_dir)
-    return [str(problem).replace(str(path), path.name) for problem in caught.value.problems]
+    try:
+        problems = read(path, image_dir).problems
+    except DataError as error:
+        problems = error.problems
+    return [str(problem).replace(str(path), path.name) for problem in problems]
 
 
 def captions_of(golden: Golden, *, legacy: bool) -> dict[str, tuple[str, str]]:
@@ -131,6 +133,18 @@ def test_all_kinds_of_problems_are_told_at_once(listed: List) -> None:
         "m.jsonl:1: '../a.png' leaves image_dir (write paths inside image_dir, or absolute ones)",
         "m.jsonl:4: two captions for one picture: 'b.png' (line 3) and 'b.png'",
     ]
+
+
+def test_what_is_sound_stands_beside_what_is_wrong(listed: List, tmp_path: Path) -> None:
+    keys = ["none/a", "../b.png", "c.png", str(tmp_path / "d.png"), "e"]
+    found = read(listed([{"image_path": key} for key in keys]), tmp_path / "in")
+    assert found.paths == (str(tmp_path / "d.png"), str(tmp_path / "in" / "c.png"))
+    assert len(found.problems) == 3
+
+
+def test_absolute_keys_are_found_beside_homeless_ones(listed: List, tmp_path: Path) -> None:
+    found = read(listed({"a.png": {}, str(tmp_path / "b.png"): {}}), None)
+    assert (found.paths, len(found.problems)) == ((str(tmp_path / "b.png"),), 1)
 
 
 def test_twenty_problems_are_told_and_the_others_counted(listed: List) -> None:

@@ -91,9 +91,10 @@ def test_a_key_without_extension_must_name_one_picture(paint: Paint, tmp_path: P
     assert str(missing).startswith(f"there is no picture named 'b.gif' in '{tmp_path}'")
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        find("sub/a", tmp_path)
+def test_a_folder_that_cannot_be_listed_is_told_of_its_keys_alone(tmp_path: Path) -> None:
+    missing, found = find_pictures(["sub/a", "b.png"], tmp_path, {".png"})
+    assert isinstance(missing, FileNotFoundError)
+    assert found == str(tmp_path / "b.png")
 
 
 def test_only_absolute_keys_need_no_folder(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from loracore.data.npz.field_files import (
     latents_arrays,
     latents_of_other_sizes,
     latents_origin,
-    latents_paths,
+    latents_path,
+    latents_size,
     read_latents,
     read_text,
     text_arrays,
@@ -28,12 +29,12 @@ from loracore.types import Framing, LatentsFile, TextFile
 if TYPE_CHECKING:
     from tests.loracore.data.conftest import Golden
 
-PLAIN = LatentsFile("_toy.npz", channels=4, scale=0.13025, legacy=True)
-SIZED = LatentsFile("_toy.npz", channels=4, scale=0.13025, sized_keys=True)
+PLAIN = LatentsFile("_toy.npz", channels=4, pixels=8, scale=0.13025)
+SIZED = LatentsFile("_toy.npz", channels=4, pixels=8, scale=0.13025, sized_keys=True)
 FRAMING = Framing((300, 100), (192, 64), (0, 0), (192, 64))
 KEY = bytes(range(16))
 WANTED = WantedLatents(FRAMING, mirrored=False, masked=False, key=KEY)
-TEXT = TextFile("_te.npz", {"h1": {"a": 2}, "h2": {"a": 3, "b": 1}, "p": {"p": 4}}, {"h1": 5, "h2": 5}, ("te1",))
+TEXT = TextFile("_te.npz", {"h1": {"a": 2}, "h2": {"a": 3, "b": 1}, "p": {"p": 4}}, {"h1": 5, "h2": 5}, {"te1": 5})
 
 
 def field_arrays(**changes: Any) -> dict[str, Any]:
@@ -52,12 +53,11 @@ def written(tmp_path: Path, **changes: Any) -> Path:
 
 
 def test_names_have_the_pictures_size_in_four_digits() -> None:
-    assert latents_paths(SIZED, Path("x/a.b.png"), (300, 12345)) == (Path("x/a.b_0300x12345_toy.npz"),)
+    assert latents_path(SIZED, Path("x/a.b.png"), (300, 12345)) == Path("x/a.b_0300x12345_toy.npz")
 
 
-def test_the_old_name_comes_first_where_there_is_one() -> None:
-    names = [path.name for path in latents_paths(PLAIN, Path("a.png"), (64, 48))]
-    assert names == ["a.npz", "a_0064x0048_toy.npz"]
+def test_latents_are_as_small_as_the_architecture_makes_them() -> None:
+    assert [latents_size(replace(PLAIN, pixels=pixels), FRAMING) for pixels in (8, 16)] == [(24, 8), (12, 4)]
 
 
 def test_captions_have_a_file_for_each_stem() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from loracore.data.npz.npz_files import DamagedNpzError, Header, npz_arrays, npz_headers, write_npz
+from loracore.data.npz.npz_files import DamagedNpzError, Header, npz_arrays, npz_headers, remove_abandoned, write_npz
 
 
 @pytest.fixture
@@ -77,3 +78,18 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"a\.npz"):
         write_npz(tmp_path / "a.npz", {"one": np.ones(2)})
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    abandoned, young, other = (tmp_path / name for name in (".a.npz.12.part", ".b.npz.12.part", ".notes.part"))
+    for path in (abandoned, young, other):
+        path.touch()
+    for path in (abandoned, other):
+        os.utime(path, (1000, 1000))
+    remove_abandoned(tmp_path)
+    assert set(tmp_path.iterdir()) == {young, other}
+
+
+def test_a_folder_that_is_gone_has_nothing_abandoned(tmp_path: Path) -> None:
+    remove_abandoned(tmp_path / "gone")
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from loracore.config.dataset_spec import Augmentations
-from loracore.data.pictures.face_crop import Face, face_of, frame_face
+from loracore.data.pictures.face_crop import Face, face_of, frame_face, half_names_face
 from loracore.errors import DataError
 from loracore.types import Framing
 
@@ -44,17 +44,24 @@ def test_the_last_four_numbers_of_a_name_are_the_face(stem: str, face: Face) -> 
 @pytest.mark.parametrize("stem", ["name", "", "1_2_3_4", "dog_in_the_park", "my_dog_in_the_park", "a_0_5_9_9"])
 def test_names_without_a_face(stem: str) -> None:
     assert face_of(stem) is None
+    assert not half_names_face(stem)
 
 
-@pytest.mark.parametrize("stem", ["a_1_2_3_b", "dog_in_the_park_7", "a_1.5_2_3_4", "a_1_2_0_0", "a_1_2_-3_-4"])
-def test_half_a_face_is_an_error(stem: str) -> None:
+@pytest.mark.parametrize("stem", ["trip_2023_05_06_morning", "a_1_2_3_b", "dog_in_the_park_7", "a_1.5_2_3_4"])
+def test_half_a_face_is_none(stem: str) -> None:
+    assert face_of(stem) is None
+    assert half_names_face(stem)
+
+
+@pytest.mark.parametrize("stem", ["a_1_2_0_0", "a_1_2_-3_-4"])
+def test_a_face_without_a_size_is_an_error(stem: str) -> None:
     with pytest.raises(DataError, match="is not the place of a face"):
         face_of(stem)
 
 
 def test_the_error_names_the_file() -> None:
-    with pytest.raises(DataError, match=r"^pics/a_1_2_3_b\.png: '1_2_3_b' at the end"):
-        face_of("a_1_2_3_b", where="pics/a_1_2_3_b.png")
+    with pytest.raises(DataError, match=r"^pics/a_1_2_0_0\.png: '1_2_0_0' at the end"):
+        face_of("a_1_2_0_0", where="pics/a_1_2_0_0.png")
 
 
 def test_the_range_is_the_cut_in_lengths_of_the_face() -> None:

@@ -31,7 +31,7 @@ Image.register_extension("JXL", ".jxl")
 def run_taught(tmp_path: Path, script: str) -> str:
     (tmp_path / "pillow_jxl.py").write_text(TEACHER)
     (tmp_path / "a.jxl").write_bytes(b"toy!\x00\xff")
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
     command = [sys.executable, "-c", script]
     return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,14 @@ def test_a_picture_changed_after_the_scan_is_named(tmp_path: Path, photo: Photo)
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="32x32 now; it was 64x64"):
         load_pixels(photo("a.png", Framing((64, 64), (64, 64), (0, 0), (64, 64))))
+
+
+@pytest.mark.parametrize("content", [b"no zlib stream", zlib.compress(bytes(100))])
+def test_a_png_whose_checksums_fit_may_hold_no_pixels(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.png"
+    header = struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
+    framed = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
+    with pytest.raises(DataError, match=r"a\.png: cannot be decoded"):
+        inspect(path)

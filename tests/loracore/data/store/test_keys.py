@@ -34,7 +34,9 @@ def test_a_dropped_key_leads_nowhere(keys: list[tuple[int, int]], at: int) -> No
     for slot, pair in enumerate(keys):
         table.add(columns([pair]), np.array([slot]))
     gone = keys[at % len(keys)]
-    assert table.drop(table.slot(*gone)) == gone
+    slot = table.slot(*gone)
+    slots, halves_of_keys = table.drop(np.array([slot]))
+    assert (slots.tolist(), halves_of_keys.tolist()) == ([slot], [list(gone)])
     others = set(keys) - {gone}
     assert table.slot(*gone) == -1
     assert all(table.slot(*pair) == keys.index(pair) for pair in others)
@@ -43,7 +45,16 @@ def test_a_dropped_key_leads_nowhere(keys: list[tuple[int, int]], at: int) -> No
 def test_dropping_a_slot_without_key_finds_none() -> None:
     table = KeyTable()
     table.add(columns([(1, 1), (1, 1)]), np.array([0, 1]))
-    assert table.drop(1) is None
+    assert [len(found) for found in table.drop(np.array([1]))] == [0, 0]
+
+
+def test_many_keys_are_dropped_at_once_from_several_runs() -> None:
+    table = KeyTable()
+    for start, stop in ((0, 100), (100, 130), (130, 135)):
+        table.add(columns([(slot, slot) for slot in range(start, stop)]), np.arange(start, stop))
+    slots, _ = table.drop(np.arange(90, 130))
+    assert (sorted(slots.tolist()), len(table)) == (list(range(90, 130)), 95)
+    assert [table.slot(at, at) for at in (89, 90, 129, 130)] == [89, -1, -1, 130]
 
 
 def test_a_key_and_its_halves_are_one() -> None:

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from loracore.data.store.entries import DamagedEntryError
@@ -81,5 +82,6 @@ def test_memory_tells_of_a_forgotten_slot(key: Key, entry: MakeEntry) -> None:
     store.append(key(1), entry(1))
     store.flush()
     store.forget(0)
+    assert store.damaged(np.array([-1, 0])).tolist() == [0]
     with pytest.raises(DamagedEntryError):
         store.read(0)

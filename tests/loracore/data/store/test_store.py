@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -202,19 +203,55 @@ def test_a_folder_that_may_only_be_read_is_read(tmp_path: Path, key: Key, entry:
     fill(tmp_path / "cache", range(2), key, entry)
     (tmp_path / "cache" / "v1").chmod(0o555)
     code = """
+import pickle
 if os.geteuid() == 0:
     os.seteuid(65534)  # root may write everywhere; the working folder spares the way through root's own
-print(Store(Path("cache"), read_only=True).read_key(key(1)) == entry(1))
-try:
-    Store(Path("cache"))
-except DataError as error:
-    print(error)
+store = Store(Path("cache"))
+for store in (store, Store(Path("cache"), read_only=True), pickle.loads(pickle.dumps(store))):
+    print(store.read_key(key(1)) == entry(1))
+    store.forget(store.slot(key(1)))
+    store.close()
+    try:
+        store.append(key(2), entry(2))
+    except (DataError, ValueError) as error:
+        print(error)
 """
     tmp_path.chmod(0o755)
     told, trouble = script(code, cwd=tmp_path).communicate()
     (tmp_path / "cache" / "v1").chmod(0o755)
-    assert told.splitlines()[0] == "True", trouble
-    assert "cache: the cache cannot be written: Permission denied (make it writable" in told
+    refused = "cache: the cache cannot be written: Permission denied (make it writable or choose another cache_dir)"
+    lines = ["True", refused, "True", "the store was opened for reading only", "True", refused]
+    assert told.splitlines() == lines, trouble
+
+
+def test_entries_whose_beginning_is_gone_are_told_at_once(
+    tmp_path: Path, key: Key, keys: Keys, entry: MakeEntry
+) -> None:
+    for numbers in (range(10), range(10, 14)):  # two shards
+        fill(tmp_path, numbers, key, entry)
+    store = Store(tmp_path)
+    slots = store.find(keys(range(15)))
+    assert store.damaged(slots).tolist() == []
+    first = max(tmp_path.glob("v1/*.data"), key=lambda path: path.stat().st_size)
+    half = first.stat().st_size // 2
+    first.write_bytes(first.read_bytes()[:half] + bytes(half))
+    assert sorted(store.damaged(slots)) == sorted(slots[5:10])
+    os.truncate(first, half)
+    assert sorted(store.damaged(slots)) == sorted(slots[5:10])
+    first.unlink()
+    assert sorted(store.damaged(slots)) == sorted(slots[:10])
+
+
+def test_many_are_forgotten_at_once_and_said_once_a_shard(
+    tmp_path: Path, key: Key, keys: Keys, entry: MakeEntry
+) -> None:
+    fill(tmp_path, range(10), key, entry)
+    with Store(tmp_path) as store:
+        store.forget(*store.find(keys(range(3, 9))).tolist())
+        assert [note.partition(": ")[2] for note in store.notes] == [
+            "6 of its entries are damaged; they are made again"
+        ]
+    assert (Store(tmp_path).find(keys(range(10))) < 0).tolist() == [False] * 3 + [True] * 6 + [False]
 
 
 def test_a_read_only_store_refuses_entries(tmp_path: Path, key: Key, entry: MakeEntry) -> None:

@@ -62,3 +62,10 @@ def test_shorter_entries_are_filled_up_with_zeros() -> None:
     long, short = torch.ones(3, 2), torch.full((1, 2), 2.0)
     found = stacked([to_arrays({"x": one})["x"] for one in (long, short)])
     assert found.tolist() == [[[1, 1]] * 3, [[2, 2], [0, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize("other", [torch.ones(3, 5), torch.ones(3, 2, 1), torch.ones(3, 2, dtype=torch.float16)])
+def test_entries_of_other_widths_or_dtypes_are_not_stacked(other: torch.Tensor) -> None:
+    several = [to_arrays({"x": one})["x"] for one in (torch.ones(3, 2), torch.ones(1, 2), other)]
+    with pytest.raises(ValueError, match=r"F32 \(3, 2\) and F(32|16) \(3, "):
+        stacked(several)

@@ -84,7 +84,7 @@ except DataError as error:
     told, trouble = script(_LIMITED + code, tmp_path).communicate()
     assert trouble == ""
     assert f"{tmp_path}: the cache cannot be written: File too large (free space there" in told
-    assert "the 4 entries that this process has stored are kept, the next run goes on from there" in told
+    assert "the 4 entries that it holds are kept, the next run goes on from there" in told
     (data,) = tmp_path.glob("v1/*.data")
     assert 80_000 < data.stat().st_size < 81_000
     store = Store(tmp_path)
@@ -116,9 +116,9 @@ for number, size in ((0, 1 << 30), (1, 6000), (1, 1 << 30)):
     try:
         store.flush()
     except DataError as error:
-        print("full")
+        print("full", "the 1 entries that it holds" in str(error))
 """
-    assert script(_LIMITED + code, tmp_path).communicate() == ("full\n", "")
+    assert script(_LIMITED + code, tmp_path).communicate() == ("full True\n", "")
     assert [Store(tmp_path).read_key(key(number)) for number in range(2)] == [entry(0, 5000), entry(1, 5000)]
 
 
