@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from loracore.training.picture_keys import PictureKeys
 
 Item = TypeVar("Item")
+#: Who wrote a file, and what it holds as the store has it.
+_Read = tuple[Origin, Mapping[str, Tensor]]
 
 #: Of latents whose draw is already made: the deviation is 1e-13.
 _DRAWN = -60.0
@@ -85,6 +88,16 @@ class FieldPictures:
         return found if as_usual and path not in self.shared and newer_than_picture(path, index, row) else None
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Offered:
+    """A file that may hold something that is missing."""
+
+    path: Path
+    own: bytes  # the key of our own entry
+    foreign: bytes  # the key that it has as another tool's
+    read: Callable[[], _Read | None]  # None: it cannot be used. Raises DamagedNpzError
+
+
 def import_field_latents(loading: Loading, keys: PictureKeys, store: CacheStore, *, show: bool) -> tuple[str, ...]:
     """Add to the store what valid files beside the pictures hold of what is missing, and return what came of it.
 
@@ -96,23 +109,11 @@ def import_field_latents(loading: Loading, keys: PictureKeys, store: CacheStore,
     if files is None or not candidates:
         return ()
     pictures, dtype = FieldPictures.of(keys, files.latents), stored_dtype(loading.dtype)
-    ours, done = 0, set[bytes]()
-    damaged: dict[Path, None] = {}
-    for one, path, foreign in _shown(candidates, "latents beside the pictures", show=show):
-        if {one.key, foreign} & done:
-            continue
-        try:
-            found = _latents(pictures, one, path, dtype)
-        except DamagedNpzError:
-            damaged[path] = None
-            continue
-        if found is not None:
-            origin, entry = found
-            ours += origin is Origin.OURS
-            done.add(one.key if origin is Origin.OURS else foreign)
-            append(store, one.key if origin is Origin.OURS else foreign, entry)
-    store.flush()
-    return (*_ours_note("latents", ours), *damaged_note(damaged))
+    offered = (
+        _Offered(path, one.key, foreign, partial(_latents, pictures, one, path, dtype))
+        for one, path, foreign in _shown(candidates, "latents beside the pictures", show=show)
+    )
+    return _taken_over(store, offered, "latents")
 
 
 def with_foreign_latents(loading: Loading, keys: PictureKeys, store: CacheStore) -> tuple[PictureKeys, tuple[str, ...]]:
@@ -151,26 +152,20 @@ def import_field_texts(
     candidates = [found for found in every if found[1] in lacking]
     if not candidates or loaded_encoders(loading, encoders) != files.text.encoders:
         return ()
-    shared, store = shared_files((path, caption) for path, caption, _ in every), text.store
-    ours, done = 0, set[bytes]()
-    damaged: dict[Path, None] = {}
-    for path, caption, row in _shown(candidates, "captions beside the pictures", show=show):
-        own = text_key(text.identity, caption)
-        foreign = foreign_key(own, path)
-        if foreign is None or {own, foreign} & done or store.slot(foreign) >= 0:
-            continue
-        try:
-            origin = usable_text(path, files.text, own, index, row, shared)
-            entry = None if origin is None else _text_entry(path, files.text, loading.dtype)
-        except DamagedNpzError:
-            damaged[path] = None
-            continue
-        if entry is not None:
-            ours += origin is Origin.OURS
-            done.add(own if origin is Origin.OURS else foreign)
-            append(store, own if origin is Origin.OURS else foreign, entry)
-    store.flush()
-    return (*_ours_note("captions", ours), *damaged_note(damaged))
+    shared = shared_files((path, caption) for path, caption, _ in every)
+
+    def read(path: Path, own: bytes, row: int) -> _Read | None:
+        origin = usable_text(path, files.text, own, index, row, shared)
+        entry = None if origin is None else _text_entry(path, files.text, loading.dtype)
+        return None if origin is None or entry is None else (origin, entry)
+
+    offered = (
+        _Offered(path, own, foreign, partial(read, path, own, row))
+        for path, caption, row in _shown(candidates, "captions beside the pictures", show=show)
+        if (foreign := foreign_key(own := text_key(text.identity, caption), path)) is not None
+        and text.store.slot(foreign) < 0
+    )
+    return _taken_over(text.store, offered, "captions")
 
 
 def with_foreign_texts(
@@ -192,6 +187,28 @@ def with_foreign_texts(
     if not used:
         return text, ()
     return replace(text, foreign=used), (_foreign_note("captions", "text encoders", len(used)),)
+
+
+def _taken_over(store: CacheStore, offered: Iterable[_Offered], what: str) -> tuple[str, ...]:
+    """Add what the files hold to the store, each entry once, and return what is to be said of it."""
+    ours, done = 0, set[bytes]()
+    damaged: dict[Path, None] = {}
+    for one in offered:
+        if {one.own, one.foreign} & done:
+            continue
+        try:
+            found = one.read()
+        except DamagedNpzError:
+            damaged[one.path] = None
+            continue
+        if found is not None:
+            origin, entry = found
+            key = one.own if origin is Origin.OURS else one.foreign
+            ours += origin is Origin.OURS
+            done.add(key)
+            append(store, key, entry)
+    store.flush()
+    return (*_ours_note(what, ours), *damaged_note(damaged))
 
 
 def plain_captions(index: Index, layout: TextFile, *, present: bool = True) -> Iterator[tuple[Path, str, int]]:
@@ -263,9 +280,7 @@ def _width(module: nn.Module) -> int:
     return next((table.embedding_dim for table in module.modules() if isinstance(table, nn.Embedding)), 0)
 
 
-def _latents(
-    pictures: FieldPictures, one: Wanted, path: Path, dtype: torch.dtype
-) -> tuple[Origin, Mapping[str, Tensor]] | None:
+def _latents(pictures: FieldPictures, one: Wanted, path: Path, dtype: torch.dtype) -> _Read | None:
     """Return who wrote a file, and its latents as the store has them; None where it cannot be used."""
     origin = pictures.origin(path, one.row)
     if origin is None:
