@@ -7,10 +7,10 @@ from dataclasses import replace
 from loracore.config.config import Config
 from loracore.config.dataset_building import build_dataset
 from loracore.config.dataset_notes import dataset_notes, run_notes
-from loracore.config.dataset_problems import as_table, as_tables, dataset_problems, mask_problems, shape_problems
-from loracore.config.dataset_sources import Source, find_source
+from loracore.config.dataset_problems import dataset_problems, mask_problems, shape_problems
+from loracore.config.dataset_reading import read_written
+from loracore.config.dataset_sources import find_source
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.dataset_tables import DatasetTables, Layers, RunNames, check_table, run_names, run_table
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError
@@ -23,17 +23,14 @@ def read_datasets(config: Config, document: TomlFile | None) -> tuple[DatasetSpe
     ConfigError with everything that is wrong at once. What the whole run should know is said of the first data set.
     """
     source = find_source(config, document)
-    options = run_names(config)
-    run = run_table(config)
-    general = check_table(as_table(source.values.get("general")), "general", source.placed("general"), options)
-    rows = range(len(as_tables(source.values.get("datasets"))))
-    tables = [_dataset_tables(source, row, Layers((general, run)), options) for row in rows]
+    written = read_written(source, config)
+    tables = written.datasets
     without_masks = [subset for dataset in tables for subset in dataset.without_masks]
     problems = [
         *source.problems,
         *shape_problems(source),
-        *run.problems,
-        *general.problems,
+        *written.run.problems,
+        *written.general.problems,
         *mask_problems(without_masks, config),
         *(problem for dataset in tables for problem in dataset_problems(dataset, config)),
     ]
@@ -43,15 +40,3 @@ def read_datasets(config: Config, document: TomlFile | None) -> tuple[DatasetSpe
     notes = [[*spec.warnings, *dataset_notes(spec, dataset)] for spec, dataset in zip(built, tables, strict=True)]
     notes[0] = [*source.warnings, *notes[0], *run_notes(built, tables, config)]
     return tuple(replace(spec, warnings=tuple(said)) for spec, said in zip(built, notes, strict=True))
-
-
-def _dataset_tables(source: Source, row: int, outer: Layers, options: RunNames) -> DatasetTables:
-    """Return one data set as it is written, each of its tables checked."""
-    found = as_tables(source.values["datasets"])[row]
-    keys = {name: value for name, value in found.items() if name != "subsets"}
-    layers = outer.within(check_table(keys, "datasets", source.placed("datasets", row), options))
-    subsets = tuple(
-        layers.within(check_table(table, "subsets", source.placed("datasets", row, "subsets", column), options))
-        for column, table in enumerate(as_tables(found.get("subsets")))
-    )
-    return DatasetTables(layers, subsets, source.place("datasets", row))

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from loracore.config.config import Config
 from loracore.config.dataset_building import build_dataset
 from loracore.config.dataset_notes import dataset_notes
-from loracore.config.dataset_problems import as_table, as_tables, dataset_problems
-from loracore.config.dataset_sources import Source, find_source
+from loracore.config.dataset_problems import dataset_problems
+from loracore.config.dataset_reading import read_written
+from loracore.config.dataset_sources import find_source
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.dataset_tables import DatasetTables, Layers, RunNames, Table, check_table, run_names, run_table
+from loracore.config.dataset_tables import DatasetTables, Table
 from loracore.config.options import DataOptions
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
@@ -33,10 +34,7 @@ def sound_datasets(config: Config, document: TomlFile | None) -> SoundDatasets:
         source = find_source(config, document)
     except ConfigError:
         return SoundDatasets((), ())
-    names = run_names(config)
-    general = check_table(as_table(source.values.get("general")), "general", source.placed("general"), names)
-    outer = Layers((_sound(general), _sound(run_table(config))))
-    found = [_tables(source, row, outer, names) for row in range(len(as_tables(source.values.get("datasets"))))]
+    found = [_with_pictures(dataset) for dataset in read_written(source, config, _sound).datasets]
     known = [dataset for dataset in found if dataset.subsets and not _size_problems(dataset, config)]
     built = tuple(_built(dataset, config) for dataset in known)
     return SoundDatasets(built, tuple(dataset.place for dataset in found if dataset not in known))
@@ -52,17 +50,10 @@ def _built(dataset: DatasetTables, config: Config) -> DatasetSpec:
     return replace(spec, warnings=(*spec.warnings, *dataset_notes(spec, dataset)))
 
 
-def _tables(source: Source, row: int, outer: Layers, names: RunNames) -> DatasetTables:
-    """Return one data set without what is wrong in it; subsets without pictures are left out."""
-    written = as_tables(source.values["datasets"])[row]
-    keys = {name: value for name, value in written.items() if name != "subsets"}
-    layers = outer.within(_sound(check_table(keys, "datasets", source.placed("datasets", row), names)))
-    subsets = [
-        layers.within(_sound(check_table(table, "subsets", source.placed("datasets", row, "subsets", column), names)))
-        for column, table in enumerate(as_tables(written.get("subsets")))
-    ]
-    named = tuple(subset for subset in subsets if subset.has("image_dir") or subset.has("metadata_file"))
-    return DatasetTables(layers, named, source.place("datasets", row))
+def _with_pictures(dataset: DatasetTables) -> DatasetTables:
+    """Return a data set without the subsets that name no pictures."""
+    named = (subset for subset in dataset.subsets if subset.has("image_dir") or subset.has("metadata_file"))
+    return replace(dataset, subsets=tuple(named))
 
 
 def _sound(table: Table) -> Table:

@@ -15,7 +15,7 @@ from loracore.data.index import Index
 from loracore.data.pictures.same_file import real_paths
 from loracore.data.proving import Proof, broken_pictures, prove, same_files
 from loracore.data.reading import Reading
-from loracore.data.scan_messages import counted, nothing_left, some
+from loracore.data.scan_messages import be, counted, nothing_left, some
 from loracore.data.scanning import survey_of
 from loracore.data.visits import Draws, Visit
 from loracore.errors import Problem
@@ -113,7 +113,7 @@ def _tiny(index: Index) -> Iterator[str]:
     rows = np.flatnonzero(grown).tolist()
     if rows:
         shown = [f"{index.path(row).name} ({_by(index.framing(row).original)})" for row in rows]
-        are = f"{counted(len(rows), 'picture')} {'is' if len(rows) == 1 else 'are'}"
+        are = f"{counted(len(rows), 'picture')} {be(len(rows))}"
         yield f"{are} tiny: enlarged {_TINY} times or more, which teaches blur: {some(list(dict.fromkeys(shown)))}"
 
 
@@ -140,7 +140,7 @@ def _leaks(groups: Sequence[_Group], training: Index, validation: Index) -> Iter
         out, seen = ([path for path in map(_path, group) if real(path) in paths] for paths in (held, trained))
         pairs += [f"{out[0]} as {seen[0]}"] if out and seen else []
     if pairs:
-        are = f"{counted(len(pairs), 'picture')} {'is' if len(pairs) == 1 else 'are'}"
+        are = f"{counted(len(pairs), 'picture')} {be(len(pairs))}"
         yield f"{are} held out and trained on in another file of the same bytes: {some(pairs)}"
 
 

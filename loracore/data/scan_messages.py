@@ -145,7 +145,7 @@ def notes(source: Source, usable: Rows) -> Iterator[str]:
         yield f"{name}: {pictures} of other formats cannot be read here: {kinds}"
     if table.animated.any():
         moving = [table.names[int(row)] for row in np.flatnonzero(table.animated)]
-        are = f"{counted(len(moving), 'picture')} {'is' if len(moving) == 1 else 'are'} animated"
+        are = f"{counted(len(moving), 'picture')} {be(len(moving))} animated"
         yield f"{name}: {are}, only the first frame is trained: {some(moving)}"
     if table.double_captions:
         pictures = counted(len(table.double_captions), "picture")
@@ -178,6 +178,11 @@ def _without_effect(source: Source, usable: Rows) -> Iterator[str]:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 picture``, ``2 pictures``, ``1 batch``, ``2 batches``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('tch') else 's'}"
+
+
+def be(count: int) -> str:
+    """Return the verb for so many things."""
+    return "is" if count == 1 else "are"
 
 
 def some(names: Sequence[str]) -> str:

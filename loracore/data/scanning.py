@@ -15,7 +15,7 @@ from loracore.data.index import Index, Rows, bucket_numbers
 from loracore.data.proving import broken_pictures, prove
 from loracore.data.reading import Reading, ReadSource, read_source
 from loracore.data.repeats import balanced_repeats
-from loracore.data.scan_messages import counted, nothing_left, too_thin
+from loracore.data.scan_messages import be, counted, nothing_left, too_thin
 from loracore.data.sources import Source
 from loracore.data.splitting import Part, split
 from loracore.errors import DataError, Problem
@@ -138,9 +138,9 @@ def _split(
 
 def _left(one: _Framed, count: int) -> str:
     """Return what is said of regularisation pictures beyond the training samples."""
-    pictures, are = counted(count, "regularisation picture"), "is" if count == 1 else "are"
+    pictures = counted(count, "regularisation picture")
     return (
-        f"{one.source.subset.place}: {pictures} of {one.source.subset.source} {are} not used: "
+        f"{one.source.subset.place}: {pictures} of {one.source.subset.source} {be(count)} not used: "
         "there are more of them than training samples"
     )
 

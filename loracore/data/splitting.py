@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loracore.data.index import Rows
 from loracore.data.pictures.same_file import real_paths
 from loracore.data.repeats import held_out
-from loracore.data.scan_messages import counted
+from loracore.data.scan_messages import be, counted
 from loracore.data.sources import Source
 
 if TYPE_CHECKING:
@@ -91,5 +91,5 @@ def _idle_splits(parts: Sequence[Part], drawn: Sequence[Mask], datasets: Sequenc
 
 def _lost(part: Part, count: int) -> str:
     subset = part.source.subset
-    are = f"{counted(count, 'picture')} of {subset.source} {'is' if count == 1 else 'are'}"
+    are = f"{counted(count, 'picture')} of {subset.source} {be(count)}"
     return f"{subset.place}: {are} not trained on: held out for validation elsewhere"

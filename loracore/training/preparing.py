@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,8 @@ from loracore.config.options import DataOptions, TrainingOptions
 from loracore.data.index import Index
 from loracore.data.loader import Loader
 from loracore.data.places import tables_folder
-from loracore.data.proving import prove
+from loracore.data.proving import broken_pictures, prove
 from loracore.data.sampler import batches_per_epoch
-from loracore.data.scan_messages import bad_picture
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.visits import Draws
 from loracore.errors import DataError
@@ -122,12 +120,11 @@ def _whole_pictures(
     broken = proof.broken_rows(index)
     if not broken:
         return index, keys, ()
-    reasons = {str(index.path(row)): reason for row, reason in sorted(broken.items())}  # once for all data sets
     if config[DataOptions].on_bad_image == "error":
-        raise DataError.of(bad_picture(Path(path), reason) for path, reason in reasons.items())
+        raise DataError.of(dict.fromkeys(broken_pictures(index, proof)))  # a picture of two data sets once
     kept: NDArray[np.bool_] = np.ones(len(index), dtype=np.bool_)
     kept[list(broken)] = False
     if not kept.any():
         raise DataError("no picture can be decoded", where=str(index.path(0).parent))
-    notes = tuple(f"left out: {path}: {reason}" for path, reason in reasons.items())
+    notes = tuple(dict.fromkeys(f"left out: {index.path(row)}: {reason}" for row, reason in sorted(broken.items())))
     return index.take(kept), None if keys is None else keys.take(kept), notes

@@ -12,7 +12,7 @@ from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import SavingOptions
 from loracore.data.reading import reading_of
-from loracore.data.scan_messages import counted
+from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse
 from loracore.training.loop import train_loop
@@ -46,5 +46,5 @@ def _held_out(count: int) -> Sequence[str]:
     """Return what is said of pictures that are not trained on."""
     if not count:
         return ()
-    are = f"{counted(count, 'picture')} {'is' if count == 1 else 'are'}"
+    are = f"{counted(count, 'picture')} {be(count)}"
     return (f"{are} held out by validation_split; this version computes no validation loss",)

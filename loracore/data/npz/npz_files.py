@@ -14,13 +14,14 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from loracore.data.renaming import rename
+
 Arrays = Mapping[str, NDArray[Any]]
 
 _SUFFIX = ".npy"
 _FIRST_VERSION = (1, 0)
 _UNFINISHED = re.compile(r"\..+\.npz\.\d+\.part")
 _ABANDONED = 600.0  # s; a file takes less than one
-_TRIES, _PAUSE = 3, 0.1  # s; a virus scanner may hold a file for a moment
 
 
 class DamagedNpzError(Exception):
@@ -54,7 +55,7 @@ def write_npz(path: Path, arrays: Arrays) -> None:
             _write(file, arrays)
             file.flush()
             os.fsync(file.fileno())  # or a power cut may leave the name with nothing behind it
-        _replace(unfinished, path)
+        rename(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -108,15 +109,3 @@ def _write(file: IO[bytes], arrays: Arrays) -> None:
 def _add(archive: ZipFile, name: str, array: NDArray[Any]) -> None:
     with archive.open(name + _SUFFIX, "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _replace(source: Path, target: Path) -> None:
-    for left in reversed(range(_TRIES)):
-        try:
-            source.replace(target)
-        except PermissionError:
-            if not left:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loracore.data.renaming import rename
 from loracore.data.tables.columns import TextColumn
 from loracore.data.tables.picture_table import Origin, PictureTable
 
@@ -40,7 +41,6 @@ _ARRAYS = (
 
 _SUFFIX, _UNFINISHED = ".pictures", ".part"
 _ABANDONED = 3_600_000_000_000  # ns, after which an unfinished file belongs to nobody
-_TRIES, _PAUSE = 3, 0.1  # s; a virus scanner may hold a new file for a moment
 
 
 class _DamagedError(Exception):
@@ -100,24 +100,12 @@ def _write(keep: Path, key: str, table: PictureTable) -> Path:
         with unfinished.open("wb") as file:
             for part in _parts(table):
                 file.write(part)
-        _rename(unfinished, path)
+        rename(unfinished, path)
     except OSError:
         with suppress(OSError):
             unfinished.unlink()
         raise
     return path
-
-
-def _rename(source: Path, target: Path) -> None:
-    for left in reversed(range(_TRIES)):
-        try:
-            source.replace(target)
-        except PermissionError:
-            if not left:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return
 
 
 def _remove_older(keep: Path, key: str, newest: Path) -> None:

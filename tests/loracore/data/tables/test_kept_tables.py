@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loracore.data import renaming
 from loracore.data.tables import kept_tables
 from loracore.data.tables.folder_table import scan_folder
 from loracore.data.tables.kept_tables import load_table, save_table
@@ -188,7 +189,7 @@ def test_a_file_that_is_held_for_a_moment_is_waited_for(
         return real(source, target)
 
     monkeypatch.setattr(Path, "replace", held)
-    monkeypatch.setattr(kept_tables, "_PAUSE", 0)
+    monkeypatch.setattr(renaming, "_PAUSE", 0)
     assert save_table(keep, table).note == ""
 
 
