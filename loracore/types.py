@@ -139,7 +139,9 @@ class Models:
     ``text`` is keyed by the part's name in LoRA files ("te1", "te2", …), in that order. ``blocks`` lists the blocks of
     a part ("unet", "te1", …) in execution order, so that checkpointing, swapping and compiling them is the core's
     work, once for every architecture. ``extras`` holds what has no weights: tokenizers, schedulers. ``placed`` names
-    parts that an option put on a device of their own; the core leaves them there.
+    parts that an option put on a device of their own; the core leaves them there. ``block_groups`` names the
+    denoiser's blocks as ``LoraTarget.block`` does, in the order of the block-wise options, by the group that learning
+    rates are given for ("down", "mid", "up"); "" is of no such group. Left empty, the blocks are those of the targets.
     """
 
     text: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -148,6 +150,7 @@ class Models:
     blocks: Mapping[str, Sequence[nn.Module]] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
     placed: frozenset[str] = frozenset()
+    block_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def modules(self) -> Mapping[str, nn.Module]:
         """Return every loaded module by part: "te1", …, "vae", "unet"."""
@@ -177,6 +180,7 @@ class LoraTarget:
     rank: int | None = None
     alpha: float | None = None
     lr: float | None = None
+    group: str | None = None  # name of its parameter group ("unet_block5"); None: that of its part
     needs_conv: bool = False  # stands among convolutions: taken only by a network that adapts convolutions
     expected_unused: bool = False  # its output is never used, so that it never gets a gradient
     separate: bool = False  # several layers, each with factors of its own

@@ -68,6 +68,15 @@ class ModelOptions:
         bool, option("store the weights of denoiser and text encoders in 8 bits (float8_e4m3fn)", affects={"text"})
     ] = False
     fp8_base_unet: Annotated[bool, option("store the weights of the denoiser in 8 bits (float8_e4m3fn)")] = False
+    full_fp16: Annotated[bool, option("train in fp16 altogether, adapters too; needs mixed_precision fp16")] = False
+    full_bf16: Annotated[bool, option("train in bf16 altogether, adapters too; needs mixed_precision bf16")] = False
+    lowram: Annotated[
+        bool, option("load straight to the device, float8 weights too: less host memory, more of the device's")
+    ] = False
+    highvram: Annotated[bool, option("keep the device memory of finished phases for the next ones: faster")] = False
+    disable_mmap_load_safetensors: Annotated[
+        bool, option("read weight files in the ordinary way: network drives and WSL are slow at memory-mapped ones")
+    ] = False
     sdpa: Annotated[bool, option("attention by torch's scaled_dot_product_attention, the only kind there is")] = True
 
 
@@ -203,7 +212,57 @@ class NetworkOptions:
     scale_weight_norms: Annotated[
         float | None, option("largest norm of a module's weight change; larger ones are scaled down", ge=0)
     ] = None
+    base_weights: Annotated[
+        tuple[str, ...], option("files of trained networks that are merged into the base model before training")
+    ] = ()
+    base_weights_multiplier: Annotated[
+        tuple[float, ...], option("strength of each of base_weights (unset, and for those beyond: 1)")
+    ] = ()
     training_comment: Annotated[str | None, option("free text, kept in the file's metadata")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOptions:
+    """Ranks and learning rates that differ from block to block or from factor to factor.
+
+    All of them may stand in ``network_args``. Blocks are those of the denoiser, in the architecture's order.
+    """
+
+    block_dims: Annotated[tuple[int, ...], option("rank of each block; 0 leaves a block out", network_arg=True)] = ()
+    block_alphas: Annotated[
+        tuple[float, ...], option("alpha of each block (unset: network_alpha)", network_arg=True)
+    ] = ()
+    conv_block_dims: Annotated[
+        tuple[int, ...], option("rank of each block's larger convolutions (unset: conv_dim)", network_arg=True)
+    ] = ()
+    conv_block_alphas: Annotated[
+        tuple[float, ...], option("alpha of each block's larger convolutions (unset: conv_alpha)", network_arg=True)
+    ] = ()
+    down_lr_weight: Annotated[
+        str | None,
+        option(
+            "factors of the learning rate of the down blocks, or sine, cosine, linear, reverse_linear, zeros[+offset]",
+            network_arg=True,
+        ),
+    ] = None
+    mid_lr_weight: Annotated[
+        str | None, option("factors of the learning rate of the middle blocks", network_arg=True)
+    ] = None
+    up_lr_weight: Annotated[
+        str | None, option("factors of the learning rate of the up blocks, or a name as of down", network_arg=True)
+    ] = None
+    block_lr_zero_threshold: Annotated[
+        float, option("blocks whose factor is not above it are left out", network_arg=True)
+    ] = 0.0
+    loraplus_lr_ratio: Annotated[
+        float | None, option("LoRA+: up factors learn so much faster; 0: not", ge=0, network_arg=True)
+    ] = None
+    loraplus_unet_lr_ratio: Annotated[
+        float | None, option("LoRA+ of the denoiser (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
+    ] = None
+    loraplus_text_encoder_lr_ratio: Annotated[
+        float | None, option("LoRA+ of the text encoders (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +279,7 @@ class TrainingOptions:
     text_encoder_lr: Annotated[
         tuple[float, ...], option("learning rates of the text encoders' adapters: one for all, or one each")
     ] = ()
-    optimizer_type: Annotated[Literal["AdamW", "AdamW8bit"], option("optimizer")] = "AdamW"
+    optimizer_type: Annotated[Literal["AdamW", "AdamW8bit", "Adafactor"], option("optimizer")] = "AdamW"
     optimizer_args: Annotated[tuple[str, ...], option("further arguments of the optimizer, key=value")] = ()
     lr_scheduler: Annotated[
         Literal["constant", "constant_with_warmup", "cosine"], option("course of the learning rate")
@@ -228,6 +287,9 @@ class TrainingOptions:
     lr_warmup_steps: Annotated[
         int | float, option("steps of rising learning rate; below 1 a share of all steps", ge=0, le=MOST_STEPS)
     ] = 0
+    fused_backward_pass: Annotated[
+        bool, option("each gradient is used and freed as soon as it is there: less memory; Adafactor only")
+    ] = False
     max_grad_norm: Annotated[float, option("gradients are scaled down to this norm; 0: never", ge=0)] = 1.0
     min_timestep: Annotated[int, option("smallest timestep that is trained", ge=0, le=999)] = 0
     max_timestep: Annotated[int, option("timesteps below this are trained", ge=1, le=1000)] = 1000
@@ -260,6 +322,7 @@ CORE_OPTIONS: tuple[type, ...] = (
     ModelOptions,
     DataOptions,
     NetworkOptions,
+    BlockOptions,
     TrainingOptions,
     SavingOptions,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -19,8 +19,11 @@ class Adapter(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
-        """Return the adapted output of layer ``index`` of the target, from its inputs and its own output."""
+    def forward(self, index: int, inputs: Tensor, output: Tensor, layers: Sequence[nn.Module]) -> Tensor:
+        """Return the adapted output of layer ``index`` of the target, from its inputs and its own output.
+
+        ``layers`` are the target's, for networks that look at their weights; these may be in half precision or float8.
+        """
 
     @abstractmethod
     def file_tensors(self) -> Mapping[str, Tensor]:
@@ -31,11 +34,19 @@ class Adapter(nn.Module, ABC):
         """Take over tensors of a file; raises LoracoreError when names, shapes or alpha do not fit."""
 
     @abstractmethod
-    def weight_change(self, index: int, weight: Tensor) -> Tensor:
+    def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
         """Return what merging adds to the weight of layer ``index``, in float32.
 
-        ``weight`` is the layer's own, in float32, for networks whose change depends on it.
+        ``weights`` are those of all layers of the target, in float32, for networks whose change depends on them.
         """
+
+    def trained_parameters(self) -> Sequence[nn.Parameter]:
+        """Return the parameters that the optimizer moves; the others stay as they start."""
+        return list(self.parameters())
+
+    def up_parameters(self) -> Sequence[nn.Parameter]:
+        """Return those of the trained parameters that LoRA+ gives a higher learning rate; none: it is refused."""
+        return ()
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw this micro-batch's random masks, sample by sample; evaluation needs none."""

@@ -46,7 +46,7 @@ class Network:
         for entry in self.entries:
             for index, layer in enumerate(entry.target.layers):
                 self._shadowed.append((layer, vars(layer).get("forward")))
-                adapted = partial(_adapted, layer.forward, entry.adapter, index, self._strength)
+                adapted = partial(_adapted, layer.forward, entry, index, self._strength)
                 layer.forward = adapted  # type: ignore[method-assign]  # shadows the class's forward, until detach
 
     def detach(self) -> None:
@@ -147,13 +147,11 @@ def build_network(
     return Network(entries)
 
 
-def _adapted(
-    base: Callable[[Tensor], Tensor], adapter: Adapter, index: int, strength: Strength, inputs: Tensor
-) -> Tensor:
+def _adapted(base: Callable[[Tensor], Tensor], entry: Entry, index: int, strength: Strength, inputs: Tensor) -> Tensor:
     output = base(inputs)
     if strength.multiplier == 0 and not torch.is_grad_enabled():  # a loss needs its graph even where nothing is added
         return output
-    adapted: Tensor = adapter(index, inputs, output)
+    adapted: Tensor = entry.adapter(index, inputs, output, entry.target.layers)
     return adapted if strength.multiplier == 1 else output + (adapted - output) * strength.multiplier
 
 

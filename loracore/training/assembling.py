@@ -41,6 +41,7 @@ from loracore.training.preparing import Prepared, Preparing, prepare
 from loracore.training.processes import Processes, weight_dtype
 from loracore.training.progress import Progress
 from loracore.training.run import Run
+from loracore.training.run_targets import run_targets
 from loracore.training.schedules import Schedule, schedule_factor, warmup_steps
 from loracore.training.step import Forward
 from loracore.types import LoraTarget, Models, Part
@@ -88,7 +89,7 @@ def rehearse(plan: Plan) -> Plan:
     plan.hook.check_models(parts=ALL_PARTS, config=config)
     loading = replace(plan.loading, device=torch.device("meta"))
     models = loading.models(*trained_kinds(config))
-    targets = plan.hook.lora_targets(models=models, config=config)
+    targets = run_targets(plan.hook, models, config)
     network, found = _network(plan, targets)
     if not parameter_groups(network, config):
         message = "nothing is trained: the learning rate of every part that trains is 0"
@@ -145,7 +146,7 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
     base_model = BaseModelHashes(model, wanted=plan.processes.main)
     ready = ready_data(plan)
     models = plan.loading.models(*_parts_of_steps(plan))
-    network, _ = _network(plan, plan.hook.lora_targets(models=models, config=config))
+    network, _ = _network(plan, run_targets(plan.hook, models, config))
     _attach(plan, network, models)
     length, index = ready.course.length, ready.loader.index
     moving = _moving(plan, network, length)

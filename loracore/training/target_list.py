@@ -13,6 +13,7 @@ from loracore.config.options import NetworkOptions
 from loracore.networks.network import Entry
 from loracore.networks.rates import learning_rate
 from loracore.training.assembling import adapters_for, read_network_weights, trained_kinds
+from loracore.training.run_targets import run_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[Targ
     hook = plugins.hook
     parts = frozenset(trained_kinds(config))
     models = hook.load_models(parts=parts, device=torch.device("meta"), dtype=torch.float32, config=config)
-    targets = hook.lora_targets(models=models, config=config)
+    targets = run_targets(hook, models, config)
     weights, _ = read_network_weights(config)
     network = adapters_for(hook, targets, config, 0, weights)
     if weights is not None:

@@ -43,7 +43,7 @@ class _Layer:
 
     target: LoraTarget
     index: int
-    name: str  # of its weight
+    names: tuple[str, ...]  # of the weights of all of the target's layers
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,9 +93,9 @@ def _layers(targets: Collection[LoraTarget], models: Models) -> dict[tuple[str, 
     }
     found = {}
     for target in targets:
-        for index, layer in enumerate(target.layers):
-            name = f"{paths[id(layer)]}.weight"
-            found[target.part, name] = _Layer(target, index, name)
+        names = tuple(f"{paths[id(layer)]}.weight" for layer in target.layers)
+        for index, name in enumerate(names):
+            found[target.part, name] = _Layer(target, index, names)
     return found
 
 
@@ -166,23 +166,28 @@ def _made(plan: _Merge, part: str, table: PartNames, group: Mapping[str, FileTen
     # Tied tensors of a module (an embedding under two names) have the same rows of the file: the first one is written.
     rows = {place.part[0] if place.part is not None else 0: name for name, place in reversed(list(group.items()))}
     found = dict(table.read(list(rows.values()), torch.device("cpu")))
-    parts = [group[name].to_file(_merged(plan, part, name, found[name])) for _, name in sorted(rows.items())]
+    parts = [group[name].to_file(_merged(plan, part, name, found)) for _, name in sorted(rows.items())]
     place = next(iter(group.values()))
     return {place.name: torch.cat(parts) if len(parts) > 1 else parts[0]}
 
 
 @torch.no_grad()
-def _merged(plan: _Merge, part: str, name: str, base: Tensor) -> Tensor:
-    """Return one of the module's tensors with the networks' changes, in the output's dtype."""
+def _merged(plan: _Merge, part: str, name: str, found: Mapping[str, Tensor]) -> Tensor:
+    """Return one of the module's tensors with the networks' changes, in the output's dtype.
+
+    ``found`` holds it and those that stand in the same tensor of the file, as all layers of a target do.
+    """
+    base = found[name]
     dtype, fix = plan.dtype or base.dtype, "give --save_precision bf16 or float"
     layer = plan.layers.get((part, name))
     networks = [network for network in plan.networks if layer is not None and layer.target.key in network.file.by_key]
     if layer is None or not networks:
         return cast(base, dtype, f"{part}: {name}", fix)
     weight = base.float()
+    weights = [found[each].float() for each in layer.names]
     merged = weight.clone()
     for network in networks:
-        change = _adapter(plan, network.file, layer.target, device="cpu").weight_change(layer.index, weight)
+        change = _adapter(plan, network.file, layer.target, device="cpu").weight_change(layer.index, weights)
         merged.add_(change, alpha=network.ratio)
     fix = f"{fix}, or smaller ratios"
     if not merged.isfinite().all() and weight.isfinite().all():

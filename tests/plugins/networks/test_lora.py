@@ -41,8 +41,8 @@ def test_live_output_equals_the_merged_weight(kind: str) -> None:
     lora = config(NetworkOptions(network_dim=2), LoraOptions(conv_dim=2))
     adapter = trained(build_lora(target(layer), None, lora))
     inputs = torch.randn(shape)
-    live = adapter(0, inputs, layer(inputs))
-    weight = layer.weight + adapter.weight_change(0, layer.weight)
+    live = adapter(0, inputs, layer(inputs), ())
+    weight = layer.weight + adapter.weight_change(0, [layer.weight])
     if isinstance(layer, nn.Linear):
         merged = functional.linear(inputs, weight, layer.bias)
     else:
@@ -55,7 +55,7 @@ def test_layers_of_one_target_share_the_down_factor() -> None:
     adapter = trained(build_lora(target(*layers), None, config()))
     assert adapter.down.shape == (4, 6)
     assert adapter.up.shape == (8, 4)
-    changes = [adapter.weight_change(index, layer.weight) for index, layer in enumerate(layers)]
+    changes = [adapter.weight_change(index, [layer.weight for layer in layers]) for index in range(2)]
     assert changes[1].shape == (3, 6)
     whole = adapter.up @ adapter.down * (1 / 4)
     assert torch.allclose(torch.cat(changes), whole)
@@ -65,7 +65,7 @@ def test_a_fresh_adapter_changes_nothing() -> None:
     layer = nn.Linear(6, 5)
     adapter = build_lora(target(layer), None, config())
     assert adapter is not None
-    assert torch.equal(adapter(0, torch.ones(1, 6), torch.zeros(1, 5)), torch.zeros(1, 5))
+    assert torch.equal(adapter(0, torch.ones(1, 6), torch.zeros(1, 5), ()), torch.zeros(1, 5))
     assert adapter.down.abs().max() <= 6**-0.5
 
 
@@ -161,7 +161,7 @@ def dropped(lora: LoraOptions, network: NetworkOptions | None = None, samples: i
         adapter.up.fill_(1)
     adapter.train()
     adapter.draw_masks(SampleRng(0, "adapters", 0, range(samples)))
-    change: torch.Tensor = adapter(0, torch.ones(samples, 3, 2), torch.zeros(samples, 3, 1))
+    change: torch.Tensor = adapter(0, torch.ones(samples, 3, 2), torch.zeros(samples, 3, 1), ())
     return change.detach()
 
 
@@ -192,14 +192,14 @@ def test_network_dropout_of_a_sample_is_the_same_in_any_batch_and_in_every_call(
 
     def hidden(positions: range) -> torch.Tensor:
         adapter.draw_masks(SampleRng(0, "adapters", 0, positions))
-        found: torch.Tensor = adapter(0, inputs[: len(positions)], output[: len(positions)])
-        assert torch.equal(found, adapter(0, inputs[: len(positions)], output[: len(positions)]))
+        found: torch.Tensor = adapter(0, inputs[: len(positions)], output[: len(positions)], ())
+        assert torch.equal(found, adapter(0, inputs[: len(positions)], output[: len(positions)], ()))
         return found
 
     assert torch.equal(hidden(range(4)), torch.cat([hidden(range(2)), hidden(range(2, 4))]))
     with torch.no_grad():
         adapter.up[5:] = adapter.up[:5]
-    assert torch.equal(adapter(0, inputs[:2], output[:2]), adapter(1, inputs[:2], output[:2]))
+    assert torch.equal(adapter(0, inputs[:2], output[:2], ()), adapter(1, inputs[:2], output[:2], ()))
 
 
 def test_dropout_may_be_given_as_network_argument() -> None:
@@ -210,15 +210,15 @@ def test_masks_are_for_training_only() -> None:
     adapter = trained(build_lora(target(nn.Linear(6, 5)), None, config(lora=LoraOptions(rank_dropout=0.9))))
     adapter.draw_masks(SampleRng(0, "adapters", 0, [0]))
     inputs, output = torch.ones(1, 6), torch.zeros(1, 5)
-    masked = adapter(0, inputs, output)
+    masked = adapter(0, inputs, output, ())
     adapter.clear_masks()
-    assert not torch.equal(masked, adapter(0, inputs, output))
+    assert not torch.equal(masked, adapter(0, inputs, output, ()))
 
 
 def test_long_captions_share_their_samples_mask() -> None:
     adapter = trained(build_lora(target(nn.Linear(2, 1)), None, config(lora=LoraOptions(module_dropout=0.5))))
     adapter.draw_masks(SampleRng(0, "adapters", 0, range(20)))
-    change = adapter(0, torch.ones(60, 7, 2), torch.zeros(60, 7, 1))[:, 0, 0].view(20, 3)
+    change = adapter(0, torch.ones(60, 7, 2), torch.zeros(60, 7, 1), ())[:, 0, 0].view(20, 3)
     assert torch.equal(change[:, 0], change[:, 2])
     assert change[:, 0].unique().numel() == 2
 
@@ -227,7 +227,7 @@ def test_half_precision_inputs_keep_float32_factors() -> None:
     layer = nn.Linear(6, 5).to(torch.bfloat16)
     adapter = trained(build_lora(target(layer), None, config()))
     inputs = torch.ones(1, 6, dtype=torch.bfloat16)
-    found = adapter(0, inputs, layer(inputs))
+    found = adapter(0, inputs, layer(inputs), ())
     found.sum().backward()
     assert found.dtype == torch.bfloat16
     assert adapter.down.grad is not None

@@ -42,7 +42,9 @@ def trained(
 
 
 def changes(target: LoraTarget, adapter: LoraAdapter) -> list[Tensor]:
-    return [adapter.weight_change(index, layer.weight) for index, layer in enumerate(target.layers)]
+    return [
+        adapter.weight_change(index, [layer.weight for layer in target.layers]) for index in range(len(target.layers))
+    ]
 
 
 def change_in_file(tensors: Mapping[str, Tensor]) -> Tensor:
@@ -55,7 +57,7 @@ def change_in_file(tensors: Mapping[str, Tensor]) -> Tensor:
 def test_live_outputs_equal_the_merged_weights(target: LoraTarget) -> None:
     adapter, inputs = trained(target), torch.randn(2, 5, INPUTS)
     for index, (layer, change) in enumerate(zip(target.layers, changes(target, adapter), strict=True)):
-        live = adapter(index, inputs, layer(inputs))
+        live = adapter(index, inputs, layer(inputs), ())
         assert torch.allclose(live, functional.linear(inputs, layer.weight + change, layer.bias), atol=1e-5)
 
 
@@ -111,7 +113,7 @@ def test_a_block_diagonal_file_is_an_ordinary_one_for_layers_that_share() -> Non
 
 def test_every_separate_factor_gets_its_own_gradient() -> None:
     adapter, inputs = trained(fused(separate=True)), torch.randn(2, INPUTS)
-    adapter(1, inputs, torch.zeros(2, OUTPUTS[1])).square().sum().backward()
+    adapter(1, inputs, torch.zeros(2, OUTPUTS[1]), ()).square().sum().backward()
     assert adapter.down.grad is not None
     assert adapter.up.grad is not None
     assert [bool(part.any()) for part in adapter.down.grad.split(RANK)] == [False, True, False]  # type: ignore[no-untyped-call]  # torch's own
@@ -138,7 +140,7 @@ def test_rank_masks_of_separate_layers_differ_and_module_masks_do_not() -> None:
             adapter.down.fill_(1)
             adapter.up.fill_(1)
         adapter.draw_masks(SampleRng(0, "adapters", 0, range(40)))
-        return [adapter(index, inputs, output).detach() for index in range(3)]
+        return [adapter(index, inputs, output, ()).detach() for index in range(3)]
 
     first, second, _ = kept(LoraOptions(rank_dropout=0.5))
     assert not torch.equal(first, second)
@@ -155,8 +157,8 @@ def test_dropped_neurons_of_separate_layers_differ() -> None:
         adapter.up.fill_(1)
     adapter.draw_masks(SampleRng(0, "adapters", 0, range(40)))
     inputs, output = torch.ones(40, INPUTS), torch.zeros(40, OUTPUTS[0])
-    assert torch.equal(adapter(0, inputs, output), adapter(0, inputs, output))
-    assert not torch.equal(adapter(0, inputs, output), adapter(1, inputs, output))
+    assert torch.equal(adapter(0, inputs, output, ()), adapter(0, inputs, output, ()))
+    assert not torch.equal(adapter(0, inputs, output, ()), adapter(1, inputs, output, ()))
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(INPUTS, 8), nn.Conv2d(INPUTS, 8, 1)])
@@ -168,7 +170,7 @@ def test_swapped_halves_are_those_of_the_file(layer: nn.Linear | nn.Conv2d) -> N
     assert torch.allclose(in_file, torch.cat([ours[4:], ours[:4]]), atol=1e-6)
     inputs = torch.randn(2, INPUTS) if isinstance(layer, nn.Linear) else torch.randn(2, INPUTS, 3, 3)
     merged = functional.linear if isinstance(layer, nn.Linear) else functional.conv2d
-    live = adapter(0, inputs, layer(inputs))
+    live = adapter(0, inputs, layer(inputs), ())
     assert torch.allclose(live, merged(inputs, layer.weight + ours, layer.bias), atol=1e-5)
 
 

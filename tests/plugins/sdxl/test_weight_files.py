@@ -62,7 +62,7 @@ def state_with_live_adapters(models: Models, lora: Path, request: Request) -> di
     states = {name: dict(module.state_dict()) for name, module in models.modules().items()}
     for entry in network.entries:
         for index, (layer, path) in enumerate(zip(entry.target.layers, entry.target.paths, strict=True)):
-            change = entry.adapter.weight_change(index, layer.weight.float())
+            change = entry.adapter.weight_change(index, [one.weight.float() for one in entry.target.layers])
             states[entry.target.part][f"{path}.weight"] = layer.weight + change.detach()
     return states
 

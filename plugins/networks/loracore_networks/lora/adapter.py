@@ -11,22 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions, SampleRng
+from loracore.networks.masks import Dropouts, Masks
 from loracore.networks.spellings import ALPHA, DOWN, UP
-from loracore.noise.rng import hashed_uniform
 from loracore.weights.factors import block_diagonal, diagonal_blocks, row_slices
 from loracore.weights.layout import swap_halves
 from loracore_networks.lora.options import LoraOptions
 
 DEFAULT_RANK = 4  # the field's default of network_dim
-
-
-@dataclass(frozen=True, slots=True)
-class Dropouts:
-    """Shares in [0, 1) of what is left out in training."""
-
-    neurons: float
-    ranks: float
-    modules: float
 
 
 class LoraAdapter(Adapter):
@@ -50,22 +41,17 @@ class LoraAdapter(Adapter):
         self.up = nn.Parameter(torch.zeros(sum(outputs), rank, *(1 for _ in kernel), device=device))
         self._alpha = alpha
         self._scale = alpha / rank
-        self._dropouts = dropouts
         self._swapped_halves = target.swapped_halves
         self._shape = _ConvShape.of(first)
-        self._masks: Tensor | None = None  # B, pairs · rank
-        self._neuron_seeds: Sequence[Tensor] = ()  # B, for each pair
+        self._masks = Masks(dropouts, [rank] * self._pairs)
         # Kaiming-uniform with a = √5, as nn.Linear starts (He et al. 2015, arXiv 1502.01852): bound 1/√fan_in.
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
-    def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
+    def forward(self, index: int, inputs: Tensor, output: Tensor, layers: Sequence[nn.Module]) -> Tensor:  # noqa: ARG002  # the weights do not matter
         """Return ``output`` + up(down(inputs)) · alpha / rank; inputs (B,…,in) or (B,in,h,w)."""
         pair = index if self._pairs > 1 else 0
         hidden = self._project(inputs, self.down[self._ranks(pair)])
-        if self._neuron_seeds:
-            hidden = hidden * self._neuron_mask(self._neuron_seeds[pair], hidden)
-        if self._masks is not None:
-            hidden = hidden * self._mask_like(self._masks[:, self._ranks(pair)], hidden)
+        hidden = self._masks.apply(hidden, pair, channels_first=self._shape is not None)
         up = self._up(index).to(inputs.dtype)
         change = functional.linear(hidden, up) if self._shape is None else functional.conv2d(hidden, up)
         return output + change * self._scale
@@ -95,25 +81,22 @@ class LoraAdapter(Adapter):
             self.down.copy_(down)
             self.up.copy_(up)
 
-    def weight_change(self, index: int, weight: Tensor) -> Tensor:
+    def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
         """Return up · down · alpha / rank in the shape of the layer's weight, on which it does not depend."""
         down = self.down[self._ranks(index if self._pairs > 1 else 0)].flatten(1).float()
-        return (self._up(index).flatten(1).float() @ down).view(weight.shape) * self._scale
+        return (self._up(index).flatten(1).float() @ down).view(weights[index].shape) * self._scale
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw which neurons, which ranks, and whether the whole module each sample does without."""
-        if self._dropouts.neurons:
-            self._neuron_seeds = [rng.integers(0, 2**32).to(self.down.device) for _ in range(self._pairs)]
-        if not self._dropouts.ranks and not self._dropouts.modules:
-            return
-        ranks, modules = self._dropouts.ranks, self._dropouts.modules
-        # Kept ranks are scaled by 1 / (1 - share), whatever the number kept, modules are not: the field's rule.
-        masks = (rng.uniform(len(self.down)) >= ranks) / (1 - ranks) * (rng.uniform(1) >= modules)
-        self._masks = masks.to(self.down.device)
+        self._masks.draw(rng, self.down.device)
 
     def clear_masks(self) -> None:
         """Use every neuron, every rank and the module itself for every sample."""
-        self._masks, self._neuron_seeds = None, ()
+        self._masks.clear()
+
+    def up_parameters(self) -> Sequence[nn.Parameter]:
+        """Return the up factor."""
+        return [self.up]
 
     @torch.no_grad()
     def limit_norm(self, largest: float) -> None:
@@ -162,19 +145,6 @@ class LoraAdapter(Adapter):
         if self._shape is None:
             return functional.linear(inputs, down)
         return functional.conv2d(inputs, down, None, self._shape.stride, self._shape.padding, self._shape.dilation)
-
-    def _neuron_mask(self, seeds: Tensor, hidden: Tensor) -> Tensor:
-        """Return 0 or 1 / (1 - share) for every element: the same for all layers of a pair, and in every call."""
-        share = self._dropouts.neurons
-        kept = hashed_uniform(seeds, hidden.numel() // len(seeds)) >= share
-        return kept.view_as(hidden).to(hidden.dtype) / (1 - share)
-
-    def _mask_like(self, drawn: Tensor, hidden: Tensor) -> Tensor:
-        # A text encoder sees a long caption as several rows: one sample's rows share its mask.
-        masks = drawn.to(hidden.dtype).repeat_interleave(len(hidden) // len(drawn), dim=0)
-        if self._shape is not None:
-            return masks[:, :, None, None]
-        return masks.view(len(hidden), *(1 for _ in hidden.shape[1:-1]), -1)
 
 
 @dataclass(frozen=True, slots=True)

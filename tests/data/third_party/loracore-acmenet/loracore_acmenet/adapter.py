@@ -27,8 +27,9 @@ class ProductAdapter(Adapter):
         self._shapes = [weight.shape for weight in weights]
         self._operation = operation_of(target.layers[0])
 
-    def forward(self, index: int, inputs: Tensor, output: Tensor) -> Tensor:
+    def forward(self, index: int, inputs: Tensor, output: Tensor, layers: Sequence[nn.Module]) -> Tensor:
         """Return ``output`` and what the weight change makes of the inputs."""
+        _ = layers  # nor does it look at their weights
         change = self._change(index).to(inputs.dtype)
         return output + self._operation(inputs, change)
 
@@ -50,9 +51,9 @@ class ProductAdapter(Adapter):
             for name, one in own.items():
                 one.copy_(tensors[name])
 
-    def weight_change(self, index: int, weight: Tensor) -> Tensor:
+    def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
         """Return the product of the products, scaled by alpha / rank."""
-        _ = weight  # this network's change does not depend on it
+        _ = weights  # this network's change does not depend on it
         return self._change(index)
 
     def _change(self, index: int) -> Tensor:
