@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Singular:
-    """A weight change as U · diag(S) · Vh, float32, S descending; convolutions flattened to (outputs, inputs · k · k)."""
+    """A weight change as U · diag(S) · Vh, float32, S descending; convolutions flattened to (outputs, inputs·k·k)."""
 
     left: Tensor  # outputs, n
     values: Tensor  # n
