@@ -18,7 +18,7 @@ QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALL
 @nox.session
 def tests(session: nox.Session) -> None:
     """Install the packages and pass the tests; arguments go to pytest."""
-    install(session, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools")
+    install(session, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools", "lycoris-lora")
     session.run("pytest", *session.posargs, env=QUIET)
 
 
@@ -51,7 +51,7 @@ def tests_lowest(session: nox.Session) -> None:
     torch stays at the version of constraints.txt: older ones have no build for CPUs alone on the package index. Old
     libraries warn of what is deprecated since, so that warnings are no errors here.
     """
-    tools = ("pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools")
+    tools = ("pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools", "lycoris-lora")
     session.install("-c", "constraints-lowest.txt", *PACKAGES, *tools)
     session.run("pytest", "-W", "default", *session.posargs, env=QUIET)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.utils import logging
-from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 

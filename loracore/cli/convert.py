@@ -32,17 +32,19 @@ def _problems(config: Config) -> Iterator[Problem]:
     read=reader(_TABLES, (NetworkOptions, SavingOptions), _problems),
 )
 def convert(request: Request) -> None:
-    """Write a LoRA file with the names of diffusers (PEFT), or one that has those with kohya's; its path is printed.
+    """Write a network's file with the names of diffusers (PEFT), or one that has those with kohya's.
 
-    The file means the same in both. No weights of the base model are read; without one, the architecture's own sizes
-    count.
+    LoRA and DoRA mean the same in both. Other networks exist with kohya's names alone: new_rank makes the nearest LoRA
+    of them, and how much of their change it keeps is told. The base model's weights are read only for changes that
+    depend on them; without a base model, the architecture's own sizes count. The file's path is printed.
     """
     config, options = request.config, request.config[ConvertOptions]
 
-    from loracore.weights import converting  # brings torch: options can no longer be wrong
+    from loracore.weights.convert import converting  # brings torch: options can no longer be wrong
 
-    output = converting.Output(Path(options.save_to or ""), saved_as(config), options.to)
+    output = converting.Output(Path(options.save_to or ""), saved_as(config), options.to, options.new_rank)
     source = Path(config[NetworkOptions].network_weights or "")
-    names = converting.convert(request.plugins.hook, config, source, output)
-    click.echo(f"{names} names", err=True)
+    found = converting.convert(request.plugins.hook, config, source, output)
+    for line in (f"{found.names} names", *(found.shares.lines() if found.shares.whole else ())):
+        click.echo(line, err=True)
     click.echo(output.path)

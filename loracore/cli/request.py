@@ -34,7 +34,7 @@ class Request:
     config: Config
     plugins: pluggy.PluginManager
     document: TomlFile | None  # CONFIG, or the one beneath where that alone has a data set
-    notes: tuple[str, ...]  # options without effect, for the header
+    notes: tuple[str, ...]  # options without effect and implied values, for the header
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,17 +71,18 @@ def read_request(
     """
     words, plugins, declared = _settled(argv, needs, tables, beneath)
     checked = check(words.layers, declared)
+    config = checked.config
     lacking = missing(checked.given, needs)
     problems = [*words.problems, *checked.problems, *lacking]
     notes: tuple[str, ...] = ()
-    if checked.config is not None:
-        found, notes = plugin_findings(plugins.hook, checked.config)
-        told = {problem.where for problem in lacking if problem.where}
-        problems += [problem for problem in found if problem.where not in told]
-        notes = (*notes, *idle_sources(checked.config, words.document))
-    if checked.config is None or problems:
+    if config is not None:
+        judged = plugin_findings(plugins.hook, config)
+        config, told = judged.config, {problem.where for problem in lacking if problem.where}
+        problems += [problem for problem in judged.problems if problem.where not in told]
+        notes = (*judged.notes, *idle_sources(config, words.document))
+    if config is None or problems:
         raise ConfigError.of([*problems, *(also(checked.partial, words.document) if also else ())])
-    return Request(checked.config, plugins, words.document, notes)
+    return Request(config, plugins, words.document, notes)
 
 
 def _settled(

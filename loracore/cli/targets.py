@@ -39,8 +39,13 @@ def targets(request: Request, *, json: bool) -> None:
 def _line(row: TargetRow) -> str:
     shapes = " ".join(f"{name}{list(shape)}" for name, shape in row.tensors.items() if shape)
     layers = ",".join(row.layers)
-    numbers = f"rank {row.rank} alpha {row.alpha:g} lr {row.lr:g}"
+    numbers = f"rank {row.rank} alpha {row.alpha:g} {_rate(row)}"
     return f"{row.key}  {shapes}  {numbers}  {row.part} {row.block or '-'}  {layers}"
+
+
+def _rate(row: TargetRow) -> str:
+    up = "" if row.up_lr is None else f" (up {row.up_lr:g})"
+    return f"lr {row.lr:g}{up}" if row.lr else "not trained"
 
 
 def _summary(rows: Sequence[TargetRow]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table")
 
-#: The three fates of an option that cannot simply be used.
-Fate = Literal["wrong", "unsupported", "without effect"]
+#: The four fates of an option that is not simply used as it stands.
+Fate = Literal["wrong", "unsupported", "without effect", "implied"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What ``check_options`` says of one option: an error, or a line in the run's header.
 
-    ``where`` is the place of what is meant when that is not the option itself, such as a data set.
+    ``where`` is the place of what is meant when that is not the option itself, such as a data set. Of an option that
+    the user did not give, "implied" says the ``value`` that follows from something else: the option gets it.
     """
 
     fate: Fate
@@ -33,6 +34,7 @@ class Finding:
     message: str
     fix: str = ""
     where: str = ""
+    value: Any = None
 
     def problem(self, config: Config) -> Problem:
         """Return this finding as a problem, placed at its ``where``, or where the user gave the option."""
@@ -71,6 +73,14 @@ class Config:
     def with_table(self, table: Any) -> Config:
         """Return a config with another table in the place of that of its kind."""
         tables = [table if kind is type(table) else found for kind, found in self._tables.items()]
+        return Config(tables, self._places, self._datasets)
+
+    def with_values(self, values: Mapping[str, Any]) -> Config:
+        """Return a config in which these options have other values; nobody counts as having given them."""
+        tables = []
+        for table in self._tables.values():
+            own = {field.name: values[field.name] for field in fields(table) if field.name in values}
+            tables.append(replace(table, **own) if own else table)
         return Config(tables, self._places, self._datasets)
 
     @property

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from loracore.config.limits import LARGEST_COUNT, LONGEST_SIDE, MOST_STEPS, MOST_THREADS
+from loracore.config.lr_factors import as_text
 
 #: What a cached tensor may depend on.
 CacheKind = Literal["latents", "text"]
@@ -244,15 +245,20 @@ class BlockOptions:
             "factors of the learning rate of the down blocks, or sine, cosine, linear, reverse_linear, zeros[+offset]",
             network_arg=True,
         ),
+        BeforeValidator(as_text),
     ] = None
     mid_lr_weight: Annotated[
-        str | None, option("factors of the learning rate of the middle blocks", network_arg=True)
+        str | None,
+        option("factors of the learning rate of the middle blocks", network_arg=True),
+        BeforeValidator(as_text),
     ] = None
     up_lr_weight: Annotated[
-        str | None, option("factors of the learning rate of the up blocks, or a name as of down", network_arg=True)
+        str | None,
+        option("factors of the learning rate of the up blocks, or a name as of down", network_arg=True),
+        BeforeValidator(as_text),
     ] = None
     block_lr_zero_threshold: Annotated[
-        float, option("blocks whose factor is not above it are left out", network_arg=True)
+        float, option("blocks whose factor is given and not above it are left out", ge=0, network_arg=True)
     ] = 0.0
     loraplus_lr_ratio: Annotated[
         float | None, option("LoRA+: up factors learn so much faster; 0: not", ge=0, network_arg=True)
@@ -263,6 +269,27 @@ class BlockOptions:
     loraplus_text_encoder_lr_ratio: Annotated[
         float | None, option("LoRA+ of the text encoders (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
     ] = None
+
+    @property
+    def lr_weights(self) -> dict[str, str]:
+        """Return the factors of the learning rate that are given, by the group of blocks that they are for."""
+        texts = {"down": self.down_lr_weight, "mid": self.mid_lr_weight, "up": self.up_lr_weight}
+        return {group: text for group, text in texts.items() if text is not None}
+
+    @property
+    def lists(self) -> dict[str, tuple[float, ...]]:
+        """Return the options that have one number for each block, by name."""
+        return {
+            "block_dims": self.block_dims,
+            "block_alphas": self.block_alphas,
+            "conv_block_dims": self.conv_block_dims,
+            "conv_block_alphas": self.conv_block_alphas,
+        }
+
+    @property
+    def by_block(self) -> bool:
+        """Tell whether blocks differ in rank or learning rate."""
+        return bool(self.block_dims or self.conv_block_dims or self.lr_weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from loracore.config.config import Config
@@ -12,12 +13,27 @@ if TYPE_CHECKING:
     import pluggy
 
 
-def plugin_findings(hook: pluggy.HookRelay, config: Config) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
-    """Return the problems that ``check_options`` finds, and notes on options without effect."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Judged:
+    """A config with the values that plugins imply, what is wrong with it, and notes for the run's header."""
+
+    config: Config
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def plugin_findings(hook: pluggy.HookRelay, config: Config) -> Judged:
+    """Return what ``check_options`` finds; options with implied values get them, and all are judged again with them."""
     findings = [finding for several in hook.check_options(config=config) for finding in several]
-    problems = tuple(finding.problem(config) for finding in findings if finding.fate != "without effect")
+    implied = [finding for finding in findings if finding.fate == "implied"]
+    told = tuple(str(finding.problem(config)) for finding in implied)
+    values, before = {finding.option: finding.value for finding in implied}, dict(config)
+    if any(before[name] != value for name, value in values.items()):
+        judged = plugin_findings(hook, config.with_values(values))
+        return replace(judged, notes=(*told, *(note for note in judged.notes if note not in told)))
+    problems = tuple(finding.problem(config) for finding in findings if finding.fate in {"wrong", "unsupported"})
     notes = tuple(str(finding.problem(config)) for finding in findings if finding.fate == "without effect")
-    return problems, notes
+    return Judged(config, problems, notes)
 
 
 def dataset_findings(
@@ -26,7 +42,7 @@ def dataset_findings(
     """Return the problems and notes that ``check_options`` has of a config whose data sets are known.
 
     ``said`` are the notes of the first call, which are not said again. Problems of the first call are said again; but
-    whoever had any does not come here.
+    whoever had any does not come here. Values that data sets alone imply would come too late: the config is settled.
     """
-    problems, notes = plugin_findings(hook, config)
-    return problems, tuple(note for note in notes if note not in said)
+    judged = plugin_findings(hook, config)
+    return judged.problems, tuple(note for note in judged.notes if note not in said)

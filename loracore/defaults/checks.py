@@ -8,6 +8,10 @@ from importlib.util import find_spec
 from loracore import Finding, ModelOptions, NetworkOptions, SavingOptions, TrainingOptions, hookimpl
 from loracore.config.config import Config
 from loracore.config.options import DataOptions
+from loracore.defaults.block_findings import block_findings
+from loracore.defaults.optimizer_findings import optimizer_findings
+from loracore.defaults.precision_findings import precision_findings
+from loracore.training.base_weight_findings import base_weight_findings
 
 
 @hookimpl
@@ -19,7 +23,11 @@ def check_options(config: Config) -> Sequence[Finding]:
         *_memory(config),
         *_parts(config),
         *_network(config),
+        *base_weight_findings(config),
+        *block_findings(config),
         *_course(config),
+        *optimizer_findings(config),
+        *precision_findings(config),
         *_saving(config),
     ]
 

@@ -52,7 +52,7 @@ def header(run: Run) -> Iterator[str]:
     """Give the header's lines."""
     config, length, index = run.config, run.length, run.loader.index
     model, plugins = config[ModelOptions], config[PluginOptions]
-    parameters = sum(parameter.numel() for parameter in run.gradients.parameters)
+    parameters = sum(one.numel() for group in run.optimizer.param_groups for one in group["params"])
     yield f"base model   {model.pretrained_model_name_or_path} ({plugins.arch})"
     yield (
         f"network      {plugins.network_module}: {len(run.network.entries)} modules, {parameters:,} trained parameters"

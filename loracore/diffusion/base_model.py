@@ -9,7 +9,9 @@ from typing import Protocol
 from loracore.config.config import Config, Finding
 from loracore.config.options import ModelOptions
 from loracore.diffusion.folders import LocalFolder, ModelFolder, given_path, looks_like_hub_id
+from loracore.diffusion.options import VaeOptions
 from loracore.errors import DataError
+from loracore.weights.headers import is_pickle
 
 
 class Recognition(Protocol):
@@ -44,16 +46,26 @@ def model_findings(config: Config, recognition: Recognition) -> Iterator[Finding
 
 
 def file_findings(config: Config, files: Mapping[str, str | None]) -> Iterator[Finding]:
-    """Give what is wrong with files of single parts, by option: absent ones, and one file given twice."""
+    """Give what is wrong with files of single parts, by option: absent ones, and one file given twice.
+
+    The VAE of ``VaeOptions`` is looked at too; it may be a folder or on the hub.
+    """
     owners: dict[Path, str] = {}
-    for name, given in files.items():
-        if given is None:
+    for name, given in {**files, "vae": config[VaeOptions].vae}.items():
+        if given is None or (name == "vae" and _may_be_folder(given)):
             continue
         path = given_path(given)
         if not path.is_file():
-            yield Finding("wrong", name, f"{name}: no such file: {given}", "give a .safetensors file")
+            fix = "give a .safetensors file, or a folder or hub id" if name == "vae" else "give a .safetensors file"
+            yield Finding("wrong", name, f"{name}: no such file: {given}", fix)
             continue
         first = owners.setdefault(path.resolve(), name)
         if first != name:
             message = f"{name} and {first} name the same file: {config.place(first)}"
             yield Finding("wrong", name, message, "give each its own file")
+
+
+def _may_be_folder(given: str) -> bool:
+    """Tell whether a text names a folder, or may be an id on the hub: then it has no ending of weight files."""
+    path = given_path(given)
+    return path.is_dir() or (looks_like_hub_id(given) and path.suffix != ".safetensors" and not is_pickle(path))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from loracore.config.config import Config
 from loracore.config.options import ModelOptions
 from loracore.diffusion.folders import LocalFolder, ModelFolder, given_path, open_folder
 from loracore.diffusion.foreign import ADAPTERS
+from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.parts import EmptyParts, PartKind, Reading, Shapes, file_parts, folder_parts
+from loracore.diffusion.vae_parts import check_latents, lone_folder_part
 from loracore.diffusion.weights import Weights, open_weights
 from loracore.errors import ConfigError, DataError, Problem
 
 _log = logging.getLogger(__name__)
 _TOKENS = "token_embedding.weight"
+_NONE: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Checks(Protocol):
@@ -43,36 +47,56 @@ def base_parts(kinds: Sequence[PartKind], config: Config, checks: Checks, *, hal
         )
     path = given_path(given)
     if path.is_file():
-        weights = open_weights(path, allow_pickle=options.allow_pickle)
+        weights = open_file(path, options)
         checks.check_names(weights.shapes, path)
         return file_parts(kinds, weights)
     folder = open_folder(given)
     checks.check_folder(folder)
-    return folder_parts(kinds, folder, Reading(options.allow_pickle, half_first))
+    return folder_parts(kinds, folder, _reading(options, half_first=half_first))
+
+
+def open_file(path: Path, options: ModelOptions) -> Weights:
+    """Return the weights of a file, read as the options ask; raises DataError when it cannot be."""
+    return open_weights(path, allow_pickle=options.allow_pickle, mapped=not options.disable_mmap_load_safetensors)
+
+
+def _reading(options: ModelOptions, *, half_first: bool) -> Reading:
+    return Reading(options.allow_pickle, half_first, not options.disable_mmap_load_safetensors)
 
 
 def separate_parts(
-    chosen: Sequence[PartKind], every: Sequence[PartKind], config: Config, files: Mapping[str, str | None]
+    chosen: Sequence[PartKind], every: Sequence[PartKind], config: Config, files: Mapping[str, str | None] = _NONE
 ) -> EmptyParts:
     """Return those of the chosen parts for which ``files`` names a file of their own, by option; empty.
 
-    Raises DataError, all at once, for files of another part of ``every``, telling which option is theirs.
+    The VAE's is named by ``VaeOptions``, and may be a folder. Raises DataError, all at once, for files of another part
+    of ``every``, telling which option is theirs.
     """
-    allowed = config[ModelOptions].allow_pickle
-    given = {kind: path for kind in chosen if (path := files.get(kind.option)) is not None}
-    opened = {kind: open_weights(given_path(path), allow_pickle=allowed) for kind, path in given.items()}
+    named = {**files, "vae": config[VaeOptions].vae}
+    given = {kind: path for kind in chosen if (path := named.get(kind.option)) is not None}
+    folders = {kind: path for kind, path in given.items() if kind.group == "vae" and not given_path(path).is_file()}
+    lone = {kind: path for kind, path in given.items() if kind not in folders}
+    opened = {kind: open_file(given_path(path), config[ModelOptions]) for kind, path in lone.items()}
     strangers = [_stranger(kind, weights, every) for kind, weights in opened.items()]
     problems = [problem for problem in strangers if problem is not None]
     if problems:
         raise DataError.of(problems)
-    return {kind.name: file_parts([kind], weights)[kind.name] for kind, weights in opened.items()}
+    found = {kind.name: file_parts([kind], weights)[kind.name] for kind, weights in opened.items()}
+    found |= {
+        kind.name: lone_folder_part(kind, path, _reading(config[ModelOptions], half_first=False))
+        for kind, path in folders.items()
+    }
+    for kind in given:
+        if kind.group == "vae":
+            check_latents(kind, found[kind.name])
+    return found
 
 
 def tell_replaced(kinds: Sequence[PartKind], config: Config, files: Mapping[str, str | None]) -> None:
     """Log each part that both the base model and a file of its own hold: the file wins."""
     base = config[ModelOptions].pretrained_model_name_or_path
     for kind in kinds:
-        own = files.get(kind.option)
+        own = {**files, "vae": config[VaeOptions].vae}.get(kind.option)
         if own is not None and base is not None and _holds(base, kind, config):
             _log.warning("%s is given twice: %s (%s) wins over the one in %s", kind.label, own, kind.option, base)
 
@@ -87,7 +111,7 @@ def folder_beside(config: Config) -> ModelFolder:
 def _holds(base: str, kind: PartKind, config: Config) -> bool:
     path = given_path(base)
     if path.is_file():
-        names = open_weights(path, allow_pickle=config[ModelOptions].allow_pickle).shapes
+        names = open_file(path, config[ModelOptions]).shapes
         return kind.prefix_in(names) is not None
     return open_folder(base).find(f"{kind.folder}/config.json") is not None
 

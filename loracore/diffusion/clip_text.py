@@ -10,10 +10,28 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
-from loracore.diffusion.options import CHUNK_TOKENS
+from loracore.config.config import Config
+from loracore.diffusion.options import CHUNK_TOKENS, ClipTextOptions, chunk_count
+from loracore.diffusion.prompt_weights import weighted_pieces
 
 #: The first and the last token of each chunk stand around its 75.
 _AROUND = 2
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ClipTokens:
+    """Captions as a CLIP text encoder reads them, and how much each token counts."""
+
+    ids: Tensor  # B,n,77, int64
+    weights: Tensor | None = None  # B,75n+2, float32, of the tokens with chunks joined; None: all count alike
+
+    def to(self, device: torch.device) -> ClipTokens:
+        """Return the same on a device."""
+        return ClipTokens(self.ids.to(device), None if self.weights is None else self.weights.to(device))
+
+    def weighed(self, hidden: Tensor) -> Tensor:
+        """Return hidden states (B,75n+2,F) multiplied by their tokens' weights; their mean may change."""
+        return hidden if self.weights is None else hidden * self.weights[:, :, None].to(hidden.dtype)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,6 +55,31 @@ class ClipTokenizer:
         length = chunks * CHUNK_TOKENS + _AROUND
         cleaned = [clean_text(caption) for caption in captions]
         rows = self.tokenizer(cleaned, truncation=True, max_length=length)["input_ids"]
+        return self._chunks(rows, length)
+
+    def tokens(self, captions: Sequence[str], config: Config) -> ClipTokens:
+        """Return the tokens of captions in as many chunks as the options say, weighted where they ask for it."""
+        chunks = chunk_count(config)
+        if not config[ClipTextOptions].weighted_captions:
+            return ClipTokens(self.ids(captions, chunks))
+        length = chunks * CHUNK_TOKENS + _AROUND
+        weighted = [self._weighted(caption, length) for caption in captions]
+        rows = [[self.start_id, *(token for token, _ in row), self.end_id] for row in weighted]
+        weights = torch.ones(len(rows), length)
+        for at, row in enumerate(weighted):
+            weights[at, 1 : len(row) + 1] = torch.tensor([weight for _, weight in row])
+        return ClipTokens(self._chunks(rows, length), weights)
+
+    def _weighted(self, caption: str, length: int) -> list[tuple[int, float]]:
+        """Return the tokens of a caption, its ends left out, each with its weight; brackets are no text."""
+        pieces = weighted_pieces(caption)
+        inner = length - _AROUND
+        texts = [clean_text(piece.text) for piece in pieces]
+        rows = self.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=inner)["input_ids"]
+        every = [(token, piece.weight) for piece, row in zip(pieces, rows, strict=True) for token in row]
+        return every[:inner]
+
+    def _chunks(self, rows: Sequence[Sequence[int]], length: int) -> Tensor:
         padded = [[*row, *[self.pad_id] * (length - len(row))] for row in rows]
         return chunk_ids(torch.tensor(padded, dtype=torch.int64), self.end_id, self.pad_id)
 

@@ -21,6 +21,14 @@ def idle(config: Config, reasons: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("without effect", name, f"{name} has no effect: {reason}", "leave it out")
 
 
+def unsupported(config: Config, reasons: Mapping[str, str]) -> Iterator[Finding]:
+    """Give the switches that are on and cannot be, with the reason."""
+    options = dict(config)
+    for name, reason in reasons.items():
+        if options[name]:
+            yield Finding("unsupported", name, f"{name} {reason}", "leave it out")
+
+
 def unreadable(config: Config, read: Callable[[Config], object], name: str, fix: str) -> Iterator[Finding]:
     """Give what ``read`` cannot read of an option: the message of its ValueError."""
     try:

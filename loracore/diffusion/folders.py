@@ -32,13 +32,14 @@ class LocalFolder:
     """A folder on this machine."""
 
     path: Path
+    alone: str = ""  # the part that is all it holds, whose files then lie at its root
 
     @property
     def name(self) -> str:
         return str(self.path)
 
     def find(self, path: str) -> Path | None:
-        file = self.path / path
+        file = self.path / _at_root(path, self.alone)
         return file if file.is_file() else None
 
 
@@ -47,10 +48,15 @@ class HubFolder:
     """A model on the Hugging Face hub; its files are fetched when they are asked for, into the hub's own cache."""
 
     name: str
+    alone: str = ""  # as above
 
     def find(self, path: str) -> Path | None:
         """Return the file in the hub's cache, fetched if need be; raises DataError as ``hub_file`` does."""
-        return hub_file(self.name, path)
+        return hub_file(self.name, _at_root(path, self.alone))
+
+
+def _at_root(path: str, part: str) -> str:
+    return path.removeprefix(f"{part}/") if part else path
 
 
 def given_path(text: str) -> Path:
@@ -63,13 +69,16 @@ def looks_like_hub_id(text: str) -> bool:
     return _HUB_ID.fullmatch(text) is not None
 
 
-def open_folder(text: str) -> ModelFolder:
-    """Return the folder at a path, or the hub's model of that id; raises DataError when it can be neither."""
+def open_folder(text: str, alone: str = "") -> ModelFolder:
+    """Return the folder at a path, or the hub's model of that id; raises DataError when it can be neither.
+
+    With ``alone`` its root holds the files of that part.
+    """
     path = given_path(text)
     if path.is_dir():
-        return LocalFolder(path)
+        return LocalFolder(path, alone)
     if looks_like_hub_id(text):
-        return HubFolder(text)
+        return HubFolder(text, alone)
     message = f"no such file or folder: {text}"
     raise DataError(
         message, fix="give a .safetensors checkpoint, a folder in the diffusers layout, or a hub id owner/name"

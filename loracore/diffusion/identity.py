@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loracore.config.config import Config
 from loracore.config.options import CORE_OPTIONS, ModelOptions
-from loracore.diffusion.folders import HubFolder, given_path, open_folder
+from loracore.diffusion.folders import HubFolder, given_path, looks_like_hub_id, open_folder
 from loracore.hookspecs import hookimpl
 from loracore.types import Part
 
@@ -24,18 +24,33 @@ _BLOCK, _BLOCKS = 4096, 256  # bytes of a sample, samples of a file: a megabyte 
 def cache_identity(part: Part, config: Config) -> str:
     """Return a digest of the part's files: name, size, time of change and samples of each; on the hub, the revision.
 
-    The files are those of the base model and those that options of the architecture name: the one called ``vae`` is the
-    VAE's, all others are the text encoders'. A file that was copied without its time counts as another one: encoding
-    again costs time, a stale cache costs the training. Samples tell weights apart whose sizes and times are equal, as
-    in images and archives with times set to zero.
+    The files are those of the base model and those that options of the architecture name: the one called ``vae``, which
+    may be a folder or an id on the hub, is the VAE's, all others are the text encoders'. A file that was copied without
+    its time counts as another one: encoding again costs time, a stale cache costs the training. Samples tell weights
+    apart whose sizes and times are equal, as in images and archives with times set to zero.
     """
     known = list(_base_model(config[ModelOptions].pretrained_model_name_or_path or "", part))
     core = {field.name for table in CORE_OPTIONS for field in fields(table)}
     for name, value in config:
         if name not in core and isinstance(value, str) and value and (name == "vae") == (part == "vae"):
-            path = given_path(value)
-            known += [name, _known(path)] if os.path.isfile(path) else []  # noqa: PTH113  # Path's own raises for long texts
+            found = list(_named(value, part))
+            known += [name, *found] if found else []
     return hashlib.blake2b(json.dumps(known).encode("utf-8"), digest_size=16).hexdigest()
+
+
+def _named(value: str, part: Part) -> Iterator[object]:
+    """Give what is known of a file that an option names; a VAE may lie in a folder, at its root or deeper."""
+    path = given_path(value)
+    if os.path.isfile(path):  # noqa: PTH113  # Path's own raises for long texts
+        yield _known(path)
+    elif part == "vae" and path.is_dir():
+        own = sorted(file for file in path.iterdir() if file.is_file())
+        yield from (_known(file) for file in (*own, *_files(path, _VAE)))
+    elif part == "vae" and looks_like_hub_id(value):
+        for config in ("config.json", "vae/config.json"):
+            file = HubFolder(value).find(config)
+            if file is not None:
+                yield from (value, file.parents[config.count("/")].name)  # files lie in a folder a revision
 
 
 def _base_model(given: str, part: Part) -> Iterator[object]:

@@ -31,12 +31,18 @@ class DdpmOptions:
     v_pred_like_loss: Annotated[
         float | None, option("add this share of the loss weighted as for v-prediction", ge=0)
     ] = None
+    ignore_model_marks: Annotated[bool, option("train as the options say, whatever the base model says of itself")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class VaeOptions:
-    """How the VAE computes."""
+    """Which VAE, and how it computes."""
 
+    vae: Annotated[str | None, option("file, diffusers folder or hub id of a VAE; wins over the base model's own")] = (
+        None
+    )
     no_half_vae: Annotated[
         bool, option("run the VAE in float32: some overflow in half precision", affects={"latents"})
     ] = False
@@ -64,6 +70,9 @@ class ClipTextOptions:
         int | None,
         option("tokens of a caption: a multiple of 75, encoded in chunks of 75 (unset: 75)", ge=1, affects={"text"}),
     ] = None
+    weighted_captions: Annotated[
+        bool, option("(text:1.2), (text) and [text] in captions weight their tokens", affects={"text"})
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,8 @@ def t5_kind(place: tuple[str, str], label: str, standard: Callable[[], Settings]
     )
 
 
-def vae_kind(standard: Callable[[], Settings], **more: Any) -> PartKind:
-    """Return a VAE; ``more`` as in ``PartKind``."""
+def vae_kind(standard: Callable[[], Settings]) -> PartKind:
+    """Return a VAE, which ``VaeOptions`` may give by a file of its own."""
     return PartKind(
         name="vae",
         group="vae",
@@ -85,7 +85,9 @@ def vae_kind(standard: Callable[[], Settings], **more: Any) -> PartKind:
         standard=standard,
         config_of=lambda shapes, _: vae_config(shapes, standard()),
         names=lambda module, in_file: any_vae_names(module.state_dict(), in_file),
-        **more,
+        unused=("loss.", "model_ema."),  # of its own training, in files of VAEs alone
+        bare=("encoder.conv_in.", "decoder.conv_in."),
+        option="vae",
     )
 
 
@@ -126,14 +128,19 @@ def models_of(
     modules: Mapping[str, nn.Module],
     denoiser_blocks: Callable[[Any], Iterable[nn.Module]],
     extras: Mapping[str, Any],
+    block_groups: Callable[[Any], Mapping[str, Sequence[str]]] | None = None,
 ) -> Models:
-    """Return loaded modules by part as models, with their blocks in execution order."""
+    """Return loaded modules by part as models, with their blocks in execution order.
+
+    ``block_groups`` makes what ``Models`` says of the denoiser's blocks, of an architecture that groups them.
+    """
     text = {name: module for name, module in modules.items() if name not in {"vae", "unet"}}
     denoiser = modules.get("unet")
     blocks: dict[str, Sequence[nn.Module]] = {name: _text_blocks(module) for name, module in text.items()}
     if denoiser is not None:
         blocks["unet"] = tuple(denoiser_blocks(denoiser))
-    return Models(text, modules.get("vae"), denoiser, blocks, extras)
+    groups = {} if denoiser is None or block_groups is None else block_groups(denoiser)
+    return Models(text, modules.get("vae"), denoiser, blocks, extras, block_groups=groups)
 
 
 def _text_blocks(encoder: nn.Module) -> Sequence[nn.Module]:

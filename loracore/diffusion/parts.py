@@ -75,6 +75,7 @@ class Reading:
 
     allow_pickle: bool = False
     half_first: bool = False  # files in half precision come before others
+    mapped: bool = True  # values are memory-mapped
 
 
 def wanted(kinds: Iterable[PartKind], parts: Collection[Part]) -> list[PartKind]:
@@ -133,7 +134,13 @@ def below(shapes: Shapes, prefix: str) -> Shapes:
 
 
 def _folder_part(kind: PartKind, config: Settings, folder: ModelFolder, reading: Reading) -> EmptyPart:
-    found = find_weights(folder, kind.folder, half_first=reading.half_first, allow_pickle=reading.allow_pickle)
+    found = find_weights(
+        folder,
+        kind.folder,
+        half_first=reading.half_first,
+        allow_pickle=reading.allow_pickle,
+        mapped=reading.mapped,
+    )
     return _part(kind, config, found, "", f"{folder.name}/{kind.folder}")
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from loracore.diffusion.folders import HubFolder, ModelFolder
 from loracore.errors import DataError
 from loracore.weights.headers import Shape, is_pickle, pickle_refused, read_header
+from loracore.weights.plain_reading import read_plainly
 
 #: What headers call the kinds of fp8.
 _FP8 = {
@@ -42,23 +43,26 @@ class Weights:
     dtypes: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_weights(path: Path, *, allow_pickle: bool) -> Weights:
-    """Return the weights of a file: safetensors, or, if allowed, a pickle.
+def open_weights(path: Path, *, allow_pickle: bool, mapped: bool = True) -> Weights:
+    """Return the weights of a file: safetensors, or, if allowed, a pickle; its values are memory-mapped if ``mapped``.
 
     Raises DataError when the file is missing, damaged, cut off, or a pickle that is not allowed.
     """
     if not is_pickle(path):
         header = read_header(path)
-        return Weights(path, header.shapes, partial(_read_safetensors, path), header.dtypes)
+        read = partial(_read_safetensors, path) if mapped else partial(read_plainly, header)
+        return Weights(path, header.shapes, read, header.dtypes)
     if not allow_pickle:
         raise pickle_refused(path)
-    tensors = _unpickled(path)
+    tensors = _unpickled(path, mapped=mapped)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     dtypes = {name: _FP8[tensor.dtype] for name, tensor in tensors.items() if tensor.dtype in _FP8}
     return Weights(path, shapes, partial(_read_loaded, tensors), dtypes)
 
 
-def find_weights(folder: ModelFolder, part: str, *, half_first: bool, allow_pickle: bool) -> Weights | None:
+def find_weights(
+    folder: ModelFolder, part: str, *, half_first: bool, allow_pickle: bool, mapped: bool = True
+) -> Weights | None:
     """Return the weights of a part ("unet", "vae", …), or None when the folder has none.
 
     Half-precision files (``*.fp16.safetensors``) are looked for first when ``half_first``, else last; pickles only when
@@ -67,17 +71,17 @@ def find_weights(folder: ModelFolder, part: str, *, half_first: bool, allow_pick
     files = _weight_files(half_first=half_first)
     safe = _find_first(folder, part, [file for file in files if not _names_pickles(file)])
     if safe is not None:
-        return _open(folder, part, safe, allow_pickle=False)
+        return _open(folder, part, safe, allow_pickle=False, mapped=mapped)
     if not allow_pickle and isinstance(folder, HubFolder):
         return None  # looking for a pickle would download it
     pickled = _find_first(folder, part, [file for file in files if _names_pickles(file)])
-    return None if pickled is None else _open(folder, part, pickled, allow_pickle=allow_pickle)
+    return None if pickled is None else _open(folder, part, pickled, allow_pickle=allow_pickle, mapped=mapped)
 
 
-def _open(folder: ModelFolder, part: str, file: Path, *, allow_pickle: bool) -> Weights:
+def _open(folder: ModelFolder, part: str, file: Path, *, allow_pickle: bool, mapped: bool) -> Weights:
     """Return the weights of a file, or of all files that an index (``weight_map``) names."""
     if file.suffix != ".json":
-        return open_weights(file, allow_pickle=allow_pickle)
+        return open_weights(file, allow_pickle=allow_pickle, mapped=mapped)
     try:
         names = sorted(set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -88,7 +92,8 @@ def _open(folder: ModelFolder, part: str, file: Path, *, allow_pickle: bool) -> 
     if absent:
         message = f"files that this index names are missing: {', '.join(absent)}"
         raise DataError(message, where=str(file), fix="download the model again")
-    return _joined(file, [open_weights(path, allow_pickle=allow_pickle) for path in found.values() if path])
+    shards = [open_weights(path, allow_pickle=allow_pickle, mapped=mapped) for path in found.values() if path]
+    return _joined(file, shards)
 
 
 def _find_first(folder: ModelFolder, part: str, files: list[str]) -> Path | None:
@@ -139,12 +144,12 @@ def _read_shards(
         yield from shard.read([name for name in names if name in shard.shapes], device)
 
 
-def _unpickled(path: Path) -> dict[str, Tensor]:
+def _unpickled(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     """Return a pickle's tensors, which stand at the top or under ``state_dict``."""
     try:
         with warnings.catch_warnings():  # of a newer protocol: when that is no obstacle, nobody need know
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except OSError as error:
         message = f"the file cannot be read: {error.strerror or error}"
         raise DataError(message, where=str(path)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
 import torch
@@ -25,12 +25,22 @@ def load_device(config: Config, device: torch.device, parts: Collection[Part] = 
     """Return where ``load_models`` should put these parts, to be brought to ``device`` by `fit_models`.
 
     That is the CPU for a denoiser whose blocks swap and for weights that become float8, so that the device never has to
-    hold more than it will in training.
+    hold more than it will in training. With ``lowram`` weights become float8 on the device: the host is the smaller.
     """
     options = config[ModelOptions]
-    denoiser = bool(options.blocks_to_swap) or options.fp8_base or options.fp8_base_unet
-    waiting = ("denoiser" in parts and denoiser) or (options.fp8_base and bool(set(parts) - {"denoiser", "vae"}))
+    text = options.fp8_base and not options.lowram
+    denoiser = bool(options.blocks_to_swap) or text or (options.fp8_base_unet and not options.lowram)
+    waiting = ("denoiser" in parts and denoiser) or (text and bool(set(parts) - {"denoiser", "vae"}))
     return torch.device("cpu") if waiting and device.type != "meta" else device
+
+
+def unneeded(config: Config, device: torch.device) -> Iterator[str]:
+    """Give notes on options that change nothing on this device."""
+    options = config[ModelOptions]
+    if options.lowram and device.type == "cpu" and (options.fp8_base or options.fp8_base_unet):
+        yield "lowram is without effect on the CPU: its memory is the host's"
+    if options.highvram and device.type != "cuda":
+        yield f"highvram is without effect on this device ({device.type}): only of a CUDA device is memory given back"
 
 
 def fit_models(

@@ -53,7 +53,7 @@ class Masks:
         if self._seeds:
             hidden = hidden * self._neuron_mask(self._seeds[place], hidden)
         if self._channels:
-            hidden = hidden * _mask_like(self._channels[place], hidden, channels_first=channels_first)
+            hidden = hidden * mask_like(self._channels[place], hidden, channels_first=channels_first)
         return hidden
 
     def _neuron_mask(self, seeds: Tensor, hidden: Tensor) -> Tensor:
@@ -63,8 +63,11 @@ class Masks:
         return kept.view_as(hidden).to(hidden.dtype) / (1 - share)
 
 
-def _mask_like(drawn: Tensor, hidden: Tensor, *, channels_first: bool) -> Tensor:
-    # A text encoder sees a long caption as several rows: one sample's rows share its mask.
+def mask_like(drawn: Tensor, hidden: Tensor, *, channels_first: bool) -> Tensor:
+    """Return factors (B,width) in the shape of a hidden state, by which it is multiplied.
+
+    A text encoder sees a long caption as several rows: one sample's rows share its factors.
+    """
     masks = drawn.to(hidden.dtype).repeat_interleave(len(hidden) // len(drawn), dim=0)
     if channels_first:
         return masks[:, :, None, None]

@@ -8,21 +8,24 @@ from collections.abc import Collection
 from loracore.errors import Problem
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
+MID = "lora_mid.weight"  # the third factor of a convolution (Tucker decomposition): up · mid · down
+MAGNITUDE = "dora_scale"  # DoRA's norms of the weight's rows or columns
 #: The spellings of a module's tensors behind its path in diffusers' layout; alike in older files and PEFT's own.
 _TAILS = re.compile(
     r"\.(?:(?P<down>lora_A|lora\.down|lora_down|lora_linear_layer\.down)"
     r"|(?P<up>lora_B|lora\.up|lora_up|lora_linear_layer\.up))(?:\.default(?:_\d+)?)?\.weight$"
     r"|\.(?P<alpha>alpha)$"
+    r"|\.(?P<magnitude>lora_magnitude_vector)(?:\.default(?:_\d+)?)?(?:\.weight)?$"
 )
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Return a diffusers tensor's module and what it is there (DOWN, UP or ALPHA), or None for neither."""
+    """Return a diffusers tensor's module and what it is there (DOWN, UP, ALPHA or MAGNITUDE), or None."""
     match = _TAILS.search(name)
     if match is None:
         return None
-    kind = DOWN if match["down"] else UP if match["up"] else ALPHA
-    return name[: match.start()], kind
+    kinds = {"down": DOWN, "up": UP, "alpha": ALPHA, "magnitude": MAGNITUDE}
+    return name[: match.start()], next(kind for group, kind in kinds.items() if match[group])
 
 
 def base_model(names: Collection[str], where: str) -> Problem | None:

@@ -40,14 +40,20 @@ def picture_shares(*, zero_terminal_snr: bool = False, device: torch.device | st
     return (1 - (zero_terminal_snr_betas(betas) if zero_terminal_snr else betas)).cumprod(0)
 
 
-def signal_to_noise(shares: Tensor) -> Tensor:
-    """Return the signal-to-noise ratio ᾱ/(1-ᾱ)."""
-    return shares / (1 - shares)
-
-
 def noise_level(shares: Tensor) -> Tensor:
     """Return sigma, noise against picture: sqrt((1-ᾱ)/ᾱ); 10^4 where nothing of the picture is left."""
     return ((1 - shares) / shares.clamp(min=_LEAST_SHARE)).sqrt()
+
+
+def signal_to_noise(sigma: Tensor) -> Tensor:
+    """Return the signal-to-noise ratio ᾱ/(1-ᾱ) = 1/sigma²; 10^-8 where nothing of the picture is left."""
+    return sigma**-2
+
+
+def shares_at(sigma: Tensor) -> Tensor:
+    """Return the share of the picture's variance at noise levels: 1/(1+sigma²), 0 where ``noise_level`` had none."""
+    shares = 1 / (1 + sigma**2)
+    return shares * (shares > 2 * _LEAST_SHARE)
 
 
 def add_noise(latents: Tensor, noise: Tensor, shares: Tensor) -> Tensor:

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pluggy
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
+from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
 from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
 from loracore.data.index import Index
 from loracore.data.scanning import Scanned
 from loracore.data.summary import dataset_metadata
-from loracore.errors import ConfigError, DataError, LoracoreError
-from loracore.memory.fitting import spare_activations
+from loracore.errors import ConfigError, LoracoreError
+from loracore.memory.fitting import spare_activations, unneeded
 from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
-from loracore.networks.rates import parameter_groups, part_of, trains
+from loracore.networks.rates import parameter_groups, trains
 from loracore.noise.rng import derive_seed
+from loracore.training.adafactor import advice
 from loracore.training.caching import caches_latents
-from loracore.training.gradients import Gradients
 from loracore.training.history import LAG, History
 from loracore.training.length import Length
-from loracore.training.loss_scale import LossScale
 from loracore.training.metadata import BaseModelHashes, run_metadata
-from loracore.training.optimizers import build_optimizer, describe, parse_arguments, try_optimizer
+from loracore.training.moving import Moving, check_fused, moving, trained_dtype
+from loracore.training.optimizers import describe, try_optimizer
 from loracore.training.outputs import ResultFiles
 from loracore.training.phases import Loading
 from loracore.training.preparing import Prepared, Preparing, prepare
@@ -42,9 +39,10 @@ from loracore.training.processes import Processes, weight_dtype
 from loracore.training.progress import Progress
 from loracore.training.run import Run
 from loracore.training.run_targets import run_targets
-from loracore.training.schedules import Schedule, schedule_factor, warmup_steps
 from loracore.training.step import Forward
 from loracore.types import LoraTarget, Models, Part
+from loracore.weights.convert.kohya_keys import under_known_keys
+from loracore.weights.merge.base_weights import base_weights_lines, base_weights_metadata
 
 #: A run loads all of them, one phase after the other.
 ALL_PARTS: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
@@ -86,6 +84,7 @@ def rehearse(plan: Plan) -> Plan:
     """
     config = plan.config
     try_optimizer(config[TrainingOptions])
+    check_fused(config[TrainingOptions], plan.processes)
     plan.hook.check_models(parts=ALL_PARTS, config=config)
     loading = replace(plan.loading, device=torch.device("meta"))
     models = loading.models(*trained_kinds(config))
@@ -101,10 +100,21 @@ def rehearse(plan: Plan) -> Plan:
         adaptable = {target.part for target in targets if target.rank != 0} | adapted
         plan = _split_text(plan, tuple(models.text), adaptable)
     _check_text_cache(plan)
+    plan = replace(plan, notes=[*plan.notes, *_advice(plan, network)])
     if plan.weights is not None and found < len(network.entries):
         note = f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh"
         return replace(plan, notes=[*plan.notes, note])
     return plan
+
+
+def _advice(plan: Plan, network: Network) -> Iterator[str]:
+    """Give notes on options that mean little, or something else, in this run."""
+    training = plan.config[TrainingOptions]
+    yield from (f"merged into the base model: {line}" for line in base_weights_lines(plan.config))
+    yield from unneeded(plan.config, plan.processes.device)
+    yield from advice(training)
+    if finds_own_rates(training) and any(entry.target.lr is not None for entry in network.entries):
+        yield "learning rates of single parts or blocks are without effect: Adafactor finds its own"
 
 
 def _check_placed(elsewhere: AbstractSet[Part]) -> None:
@@ -149,7 +159,7 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
     network, _ = _network(plan, run_targets(plan.hook, models, config))
     _attach(plan, network, models)
     length, index = ready.course.length, ready.loader.index
-    moving = _moving(plan, network, length)
+    moved_by = moving(network, config, plan.processes, length.steps)
     lag = 0 if device.type == "cpu" else LAG  # the CPU has nothing to wait for
     return Run(
         config=config,
@@ -161,38 +171,18 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
         loader=ready.loader,
         forward=Forward(plan.hook, models, config, device, plan.seed, network),
         network=network,
-        optimizer=moving.optimizer,
-        schedule=moving.schedule,
-        gradients=moving.gradients,
+        optimizer=moved_by.optimizer,
+        schedule=moved_by.schedule,
+        updates=moved_by.updates,
         history=History(length.steps_per_epoch, lag),
         progress=Progress(length.steps, index.samples / length.steps_per_epoch, shown=plan.processes.main),
         files=files,
-        metadata=_metadata(plan, index, models, network, moving, length),
+        metadata=_metadata(plan, index, models, network, moved_by, length),
         base_model=base_model,
         resolution=plan.datasets[0].resolution,
         started=time.time(),
         notes=[*plan.notes, *ready.notes],
     )
-
-
-def read_network_weights(config: Config) -> tuple[Mapping[str, Tensor] | None, list[str]]:
-    """Return the tensors of ``network_weights`` that this run trains, and notes on what is left out.
-
-    Raises DataError for a file that cannot be read.
-    """
-    network = config[NetworkOptions]
-    if network.network_weights is None:
-        return None, []
-    path = Path(network.network_weights)
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        message = f"network_weights cannot be read: {error}"
-        raise DataError(message, where=str(path), fix="give a whole .safetensors file of a LoRA") from error
-    own = {name: tensor for name, tensor in tensors.items() if trains(part_of(name), config)}
-    if len(own) == len(tensors):
-        return tensors, []
-    return own, [f"network_weights: {len(tensors) - len(own)} tensors of parts that do not train are left out"]
 
 
 def adapters_for(
@@ -214,45 +204,15 @@ def adapters_for(
     return build_network(chosen, build, weights if from_file else None)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Moving:
-    """What moves the network."""
-
-    optimizer: Optimizer
-    schedule: Schedule
-    gradients: Gradients
-
-
-def _moving(plan: Plan, network: Network, length: Length) -> _Moving:
-    """Return optimizer, schedule and gradients over the parameters that this run trains."""
-    training = plan.config[TrainingOptions]
-    groups = parameter_groups(network, plan.config)
-    optimizer = build_optimizer(groups, training)
-    warmup = warmup_steps(training.lr_warmup_steps, length.steps)
-    schedule = Schedule(optimizer, schedule_factor(training.lr_scheduler, warmup, length.steps))
-    half = plan.config[ModelOptions].mixed_precision == "fp16"
-    parameters = [parameter for group in groups for parameter in group.parameters]
-    _leave_alone(network, parameters)
-    scale = LossScale(plan.processes.device) if half else None
-    return _Moving(optimizer, schedule, Gradients(parameters, plan.processes, training.max_grad_norm, scale))
-
-
-def _leave_alone(network: Network, trained: Sequence[nn.Parameter]) -> None:
-    """Ask for no gradients of adapters that the optimizer does not move: nobody would ever clear them."""
-    moved = {id(parameter) for parameter in trained}
-    for parameter in network.modules.parameters():
-        parameter.requires_grad_(id(parameter) in moved)
-
-
 def _metadata(
-    plan: Plan, index: Index, models: Models, network: Network, moving: _Moving, length: Length
+    plan: Plan, index: Index, models: Models, network: Network, moved_by: Moving, length: Length
 ) -> Mapping[str, str]:
     """Return what every file of the run says in its header."""
-    arguments = parse_arguments(plan.config[TrainingOptions].optimizer_args, "optimizer_args")
-    named = describe(moving.optimizer, arguments)
+    named = describe(moved_by.optimizer, optimizer_arguments(plan.config[TrainingOptions]))
     return {
         **dataset_metadata(index, plan.datasets, len(plan.scanned.validation)),
         **run_metadata(plan.config, network, length, plan.seed, named),
+        **base_weights_metadata(plan.config),
         **plan.hook.file_metadata(models=models, config=plan.config),
     }
 
@@ -277,11 +237,12 @@ def _parts_of_steps(plan: Plan) -> tuple[Part, ...]:
 def _network(plan: Plan, targets: Sequence[LoraTarget]) -> tuple[Network, int]:
     """Return the network for these layers, and how many of its modules start from a file."""
     config, found = plan.config, 0
-    network = adapters_for(plan.hook, targets, config, plan.seed, plan.weights)
+    weights = None if plan.weights is None else under_known_keys(plan.weights, targets)
+    network = adapters_for(plan.hook, targets, config, plan.seed, weights)
     if not network.entries:
         raise _no_place(targets)
-    if plan.weights is not None:
-        found = network.load(plan.weights, config[NetworkOptions].network_weights or "")
+    if weights is not None:
+        found = network.load(weights, config[NetworkOptions].network_weights or "")
     return network, found
 
 
@@ -295,7 +256,7 @@ def _no_place(targets: Sequence[LoraTarget]) -> LoracoreError:
 
 def _attach(plan: Plan, network: Network, models: Models) -> None:
     """Put the network in front of the models' layers, ready to train."""
-    network.modules.to(plan.processes.device)
+    network.modules.to(plan.processes.device, trained_dtype(plan.config[ModelOptions]))
     network.modules.train()
     spare_activations(models, plan.config)
     network.attach()

@@ -31,6 +31,7 @@ from loracore.training.phases import Loading
 from loracore.training.picture_keys import PictureKeys
 from loracore.training.processes import Processes
 from loracore.types import Part
+from loracore.weights.merge.base_weights import text_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ def text_identity(loading: Loading, encoders: Collection[Part]) -> bytes:
     config = loading.config
     models = {part: loading.hook.cache_identity(part=part, config=config) for part in encoders}
     values = {"arch": config[PluginOptions].arch, "models": models, "dtype": str(loading.dtype)}
-    plugins = answering(loading.hook.encode_text)
-    return identity("text", {**values, "plugins": plugins, "options": config.affecting("text")})
+    plugins, changes = answering(loading.hook.encode_text), text_changes(config)
+    merged = {"base_weights": changes} if changes else {}
+    return identity("text", {**values, **merged, "plugins": plugins, "options": config.affecting("text")})
 
 
 def fill_latents(

@@ -14,9 +14,9 @@ from loracore.training.metadata import file_hashes
 from loracore.weights.whole_file import whole_file
 
 
-def save_dtype(precision: str | None) -> torch.dtype:
-    """Return the dtype of a ``save_precision``; unset means as trained, float32."""
-    return {None: torch.float32, "float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+def save_dtype(precision: str | None, trained: torch.dtype = torch.float32) -> torch.dtype:
+    """Return the dtype of a ``save_precision``; unset means as trained."""
+    return {None: trained, "float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
 def write_network(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -79,7 +79,7 @@ def encode_pictures(
                 break
             _count(bar, hits, len(chunk.wanted))
     del models
-    free_memory()
+    free_memory(loading.config)
     if bad:
         raise latents_not_finite(index, bad, loading.dtype, all_seen=seen == len(wanted))
 
@@ -122,7 +122,7 @@ def encode_texts(
                 break
             _count(bar, hits, len(some))
     del models
-    free_memory()
+    free_memory(loading.config)
     if bad:
         raise captions_not_finite(bad, loading.dtype, all_seen=seen == len(captions))
 

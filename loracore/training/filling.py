@@ -12,7 +12,8 @@ from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import DataOptions
 from loracore.data.reading import reading_of
 from loracore.data.scanning import scan
-from loracore.training.assembling import Plan, choose_seed, read_network_weights, ready_data, rehearse
+from loracore.training.assembling import Plan, choose_seed, ready_data, rehearse
+from loracore.training.network_weights import read_network_weights
 from loracore.training.processes import join_processes
 
 

@@ -31,7 +31,7 @@ class Gradients:
         if self.scale is not None:
             self.scale.unscale(self.parameters)
         found = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(found)
+        norm = _total_norm(found)
         if self.max_norm:
             nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
         return norm
@@ -47,3 +47,12 @@ class Gradients:
         parts = torch.split(flat, [grad.numel() for grad in grads])
         for parameter, part in zip(self.parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
+
+
+def _total_norm(grads: Sequence[Tensor]) -> Tensor:
+    """Return the norm of all gradients; in float32 also of halves, whose own sums would be coarse or overflow."""
+    if all(grad.dtype == torch.float32 for grad in grads):
+        return nn.utils.get_total_norm(grads)
+    norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total

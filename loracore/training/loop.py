@@ -14,7 +14,6 @@ from loracore.data.loader import Loader, ahead
 from loracore.data.sampler import MicroBatch, share
 from loracore.errors import LoracoreError
 from loracore.training.length import Window
-from loracore.training.optimizers import step_unless_bad
 from loracore.training.processes import loader_threads
 from loracore.training.run import Run
 from loracore.types import Examples
@@ -79,18 +78,13 @@ def train_loop(run: Run) -> None:
 def _step(run: Run, window: Window, examples: Sequence[Examples | None]) -> None:
     """Take one optimizer step."""
     loss, ids = train_window(run, window, examples)
-    grad_norm = run.gradients.reduce_and_clip()
-    bad = (~torch.isfinite(grad_norm + loss)).float()
-    step_unless_bad(run.optimizer, bad)
-    if run.gradients.scale is not None:
-        run.gradients.scale.update(bad)
+    applied = run.updates.apply(loss)
     largest_norm = run.config[NetworkOptions].scale_weight_norms
     if largest_norm:
         run.network.limit_norms(largest_norm)
     run.schedule.step()
-    run.gradients.zero()
-    run.history.push(window.step, loss, bad)
-    run.hook.step_done(run=run, step=window.step, loss=loss, grad_norm=grad_norm, ids=ids)
+    run.history.push(window.step, loss, applied.bad)
+    run.hook.step_done(run=run, step=window.step, loss=loss, grad_norm=applied.grad_norm, ids=ids)
     if window.ends_epoch:
         run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
 
@@ -106,7 +100,7 @@ def train_window(run: Run, window: Window, several: Sequence[Examples | None]) -
         run.network.scale_outputs(examples.network_multiplier)
         run.network.draw_masks(run.forward.adapter_rng(examples))
         loss = run.forward.loss(examples) / window.samples
-        (run.gradients.scale.scaled(loss) if run.gradients.scale else loss).backward()  # type: ignore[no-untyped-call]  # torch's own
+        run.updates.backward(loss)
         total += loss.detach()
         ids += examples.ids
     run.network.scale_outputs(1.0)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from loracore.config.config import Config
 from loracore.config.dataset_keys import parse_face_range
+from loracore.config.optimizer_arguments import finds_own_rates
 from loracore.config.options import (
     DataOptions,
     ModelOptions,
@@ -31,8 +32,8 @@ from loracore.config.options import (
 from loracore.networks.network import Network
 from loracore.networks.rates import is_text, learning_rate
 from loracore.training.length import Length
+from loracore.weights.hashing import LEGACY_OFFSET, LEGACY_SIZE
 
-LEGACY_OFFSET, LEGACY_SIZE = 0x100000, 0x10000  # where the WebUI's first model hash reads
 #: What ``no_metadata`` leaves in place: what a loader may need.
 ESSENTIAL = (
     "ss_v2",
@@ -46,8 +47,6 @@ ESSENTIAL = (
 #: What other trainers can switch on and this one does not have: readers find the keys that they know.
 UNUSED: Mapping[str, object] = MappingProxyType(
     {
-        "ss_full_fp16": False,
-        "ss_lowram": False,
         "ss_clip_skip": None,
         "ss_loss_type": "l2",
         "ss_noise_offset": None,
@@ -72,11 +71,12 @@ def run_metadata(config: Config, network: Network, length: Length, seed: int, op
 
 def _training_values(config: Config, network: Network, length: Length) -> dict[str, object]:
     training, model = config[TrainingOptions], config[ModelOptions]
+    own = finds_own_rates(training)  # the optimizer took none of ours
     return {
         "ss_output_name": config[SavingOptions].output_name,
-        "ss_learning_rate": training.learning_rate,
-        "ss_unet_lr": training.unet_lr,
-        "ss_text_encoder_lr": _text_rates(config, network),
+        "ss_learning_rate": None if own else training.learning_rate,
+        "ss_unet_lr": None if own else training.unet_lr,
+        "ss_text_encoder_lr": None if own else _text_rates(config, network),
         "ss_num_batches_per_epoch": length.batches_per_epoch,
         "ss_num_epochs": length.epochs,
         "ss_max_train_steps": length.steps,
@@ -85,6 +85,8 @@ def _training_values(config: Config, network: Network, length: Length) -> dict[s
         "ss_lr_scheduler": training.lr_scheduler,
         "ss_lr_warmup_steps": training.lr_warmup_steps,
         "ss_mixed_precision": model.mixed_precision,
+        "ss_full_fp16": model.full_fp16,
+        "ss_lowram": model.lowram,
         "ss_fp8_base": model.fp8_base,
         "ss_fp8_base_unet": model.fp8_base_unet,
         "ss_max_grad_norm": training.max_grad_norm,

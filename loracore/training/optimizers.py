@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
 from loracore.config.options import TrainingOptions
 from loracore.errors import ConfigError, did_you_mean
 from loracore.networks.rates import ParameterGroup
 
+#: Where the classes are (module:class). A module is imported only when its optimizer is chosen.
+CLASSES: Mapping[str, str] = MappingProxyType(
+    {
+        "AdamW": "torch.optim:AdamW",
+        "AdamW8bit": "bitsandbytes.optim:AdamW8bit",
+        "Adafactor": "transformers.optimization:Adafactor",
+    }
+)
+
 
 def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions) -> Optimizer:
-    """Return the optimizer over these groups, which must not be empty."""
+    """Return the optimizer over these groups, which must not be empty.
+
+    An optimizer that finds its own rates is given none.
+    """
     kind, arguments = chosen_optimizer(training)
-    params = [{"params": list(group.parameters), "lr": group.lr, "name": group.name} for group in groups]
+    own = finds_own_rates(training)
+    rates = [{} if own else {"lr": group.lr} for group in groups]
+    params = [
+        {"params": list(group.parameters), "name": group.name, **rate}
+        for group, rate in zip(groups, rates, strict=True)
+    ]
     try:
-        optimizer: Optimizer = kind(params, lr=training.learning_rate, **arguments)
+        optimizer: Optimizer = kind(params, lr=None if own else training.learning_rate, **arguments)
     except (ValueError, TypeError, RuntimeError) as error:
         message = f"{kind.__name__} refuses its arguments: {error}"
         raise ConfigError(message, where="--optimizer_args", fix="see the optimizer's own documentation") from error
@@ -37,7 +56,7 @@ def try_optimizer(training: TrainingOptions) -> None:
 def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, Any]]:
     """Return the optimizer's class and its arguments; raises ConfigError for arguments that the class does not take."""
     kind = optimizer_class(training.optimizer_type)
-    arguments = parse_arguments(training.optimizer_args, "optimizer_args")
+    arguments = optimizer_arguments(training)
     known = set(inspect.signature(kind).parameters) - {"params", "lr"}
     for name in arguments:
         if name not in known:
@@ -47,22 +66,20 @@ def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, An
 
 
 def optimizer_class(name: str) -> type[Any]:
-    """Return the class behind an ``optimizer_type``; bitsandbytes is imported only for its own."""
-    if name == "AdamW8bit":
-        quiet = logging.getLogger("bitsandbytes")
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)  # it warns of kernels for arithmetic that nobody asked for
-        import bitsandbytes
-
+    """Return the class behind an ``optimizer_type``; raises ConfigError when its package is not installed."""
+    module, _, kind = CLASSES[name].partition(":")
+    quiet = logging.getLogger("bitsandbytes")  # others import it, too
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)  # it warns of kernels for arithmetic that nobody asked for
+    try:
+        found: type[Any] = vars(import_module(module))[kind]
+    except ImportError as error:
+        package = module.partition(".")[0]
+        message = f"{name} needs {package}, which cannot be imported: {error}"
+        raise ConfigError(message, where="--optimizer_type", fix=f"pip install {package}") from error
+    finally:
         quiet.setLevel(level)
-        found: type[Any] = bitsandbytes.optim.AdamW8bit
-        return found
-    return torch.optim.AdamW
-
-
-def parse_arguments(items: Sequence[str], option: str) -> dict[str, Any]:
-    """Return ``key=value`` items as a dictionary: Python literals, true/false/null, otherwise text."""
-    return dict(_parse(item, option) for item in items)
+    return found
 
 
 def step_unless_bad(optimizer: Optimizer, bad: Tensor) -> None:
@@ -82,17 +99,3 @@ def describe(optimizer: Optimizer, arguments: Mapping[str, Any]) -> str:
     kind = type(optimizer)
     text = ",".join(f"{name}={value}" for name, value in arguments.items())
     return f"{kind.__module__}.{kind.__name__}" + (f"({text})" if text else "")
-
-
-def _parse(item: str, option: str) -> tuple[str, Any]:
-    name, equals, text = item.partition("=")
-    if not equals or not name.strip():
-        message = f"'{item}' is not key=value"
-        raise ConfigError(message, where=f"--{option}")
-    words = {"true": True, "false": False, "null": None, "none": None}
-    if text.strip().lower() in words:
-        return name.strip(), words[text.strip().lower()]
-    try:
-        return name.strip(), ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return name.strip(), text.strip()

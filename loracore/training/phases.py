@@ -10,8 +10,10 @@ import pluggy
 import torch
 
 from loracore.config.config import Config
+from loracore.config.options import ModelOptions
 from loracore.memory.fitting import fit_models, load_device
 from loracore.types import Models, Part
+from loracore.weights.merge.base_weights import check_base_weights, merge_base_weights
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,20 +29,29 @@ class Loading:
     def models(self, *parts: Part) -> Models:
         """Return the named parts of the base model, on the device as far as they fit there.
 
-        Raises ConfigError when options that spare memory do not fit this model.
+        Networks of base_weights are in the weights, before these become float8 or wait for their turn; on the meta
+        device it is only looked at whether they fit. Raises ConfigError when options that spare memory do not fit this
+        model, DataError when base_weights do not.
         """
         place = load_device(self.config, self.device, parts)
         loaded: Models = self.hook.load_models(
             parts=frozenset(parts), device=place, dtype=self.dtype, config=self.config
         )
+        if self.device.type == "meta":
+            check_base_weights(self.hook, self.config)
+        else:
+            merge_base_weights(self.hook, self.config, loaded)
         fit_models(loaded, self.device, self.dtype, self.config, stay=loaded.placed)
         if self.adapt is not None:
             self.adapt(loaded)
         return loaded
 
 
-def free_memory() -> None:
-    """Give back what freed models held: reference circles in host memory, cached blocks on the card."""
+def free_memory(config: Config) -> None:
+    """Give back what freed models held: reference circles in host memory, cached blocks on the card.
+
+    With ``highvram`` these stay with torch: the next phase asks for as much again.
+    """
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not config[ModelOptions].highvram:
         torch.cuda.empty_cache()

@@ -10,20 +10,23 @@ import pluggy
 from torch.optim import Optimizer
 
 from loracore.config.config import Config
-from loracore.config.options import SavingOptions
+from loracore.config.options import ModelOptions, SavingOptions
 from loracore.data.loader import Loader
 from loracore.networks.network import Network
+from loracore.training.adafactor import RelativeSteps
 from loracore.training.checkpoints import save_dtype, write_network
 from loracore.training.course import Course
-from loracore.training.gradients import Gradients
+from loracore.training.fused_backward import FusedUpdates
 from loracore.training.history import History
 from loracore.training.length import Length
 from loracore.training.metadata import BaseModelHashes, moment_metadata, without_details
+from loracore.training.moving import trained_dtype
 from loracore.training.outputs import ResultFiles
 from loracore.training.processes import Processes
 from loracore.training.progress import Progress
 from loracore.training.schedules import Schedule
 from loracore.training.step import Forward
+from loracore.training.updates import Updates
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,8 +43,8 @@ class Run:
     forward: Forward
     network: Network
     optimizer: Optimizer
-    schedule: Schedule
-    gradients: Gradients
+    schedule: Schedule | RelativeSteps
+    updates: Updates | FusedUpdates
     history: History
     progress: Progress
     files: ResultFiles
@@ -59,5 +62,5 @@ class Run:
         saving = self.config[SavingOptions]
         moment = moment_metadata(self.config, step, epoch, self.started, self.resolution)
         metadata = {**moment, **self.base_model.metadata(), **self.metadata}
-        tensors = self.network.file_tensors(save_dtype(saving.save_precision))
+        tensors = self.network.file_tensors(save_dtype(saving.save_precision, trained_dtype(self.config[ModelOptions])))
         write_network(name, tensors, without_details(metadata) if saving.no_metadata else metadata)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pluggy
 
 from loracore.config.config import Config
+from loracore.networks.blocks import block_targets
 from loracore.types import LoraTarget, Models
 
 
@@ -16,4 +17,4 @@ def run_targets(hook: pluggy.HookRelay, models: Models, config: Config) -> Seque
     Raises ConfigError for block-wise options that do not fit the model.
     """
     targets: Sequence[LoraTarget] = hook.lora_targets(models=models, config=config)
-    return targets
+    return block_targets(targets, models, config)

@@ -49,7 +49,7 @@ def sample(loading: Loading, sampling: Sampling, weights: Mapping[str, Tensor] |
             config=config,
         )
     del models
-    free_memory()
+    free_memory(config)
     return list(drawn)
 
 

@@ -11,9 +11,11 @@ import torch
 from loracore.config.config import Config
 from loracore.config.options import NetworkOptions
 from loracore.networks.network import Entry
-from loracore.networks.rates import learning_rate
-from loracore.training.assembling import adapters_for, read_network_weights, trained_kinds
+from loracore.networks.rates import learning_rate, up_ratio
+from loracore.training.assembling import adapters_for, trained_kinds
+from loracore.training.network_weights import read_network_weights
 from loracore.training.run_targets import run_targets
+from loracore.weights.convert.kohya_keys import under_known_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class TargetRow:
     block: str | None
     rank: int
     alpha: float
-    lr: float
+    lr: float  # 0: not trained
+    up_lr: float | None  # of the up factors, where LoRA+ gives them another one
     tensors: dict[str, list[int]]
 
 
@@ -36,7 +39,8 @@ def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[Targ
     parts = frozenset(trained_kinds(config))
     models = hook.load_models(parts=parts, device=torch.device("meta"), dtype=torch.float32, config=config)
     targets = run_targets(hook, models, config)
-    weights, _ = read_network_weights(config)
+    found, _ = read_network_weights(config)
+    weights = None if found is None else under_known_keys(found, targets)
     network = adapters_for(hook, targets, config, 0, weights)
     if weights is not None:
         network.load(weights, config[NetworkOptions].network_weights or "")
@@ -45,6 +49,8 @@ def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[Targ
 
 def _row(entry: Entry, config: Config) -> TargetRow:
     target, adapter = entry.target, entry.adapter
+    rate = 0.0 if target.expected_unused else learning_rate(target, config)
+    ratio = up_ratio(target.part, config) if adapter.up_parameters() else None
     return TargetRow(
         key=target.key,
         layers=target.paths,
@@ -52,6 +58,7 @@ def _row(entry: Entry, config: Config) -> TargetRow:
         block=target.block,
         rank=adapter.rank,
         alpha=adapter.alpha_value,
-        lr=learning_rate(target, config),
+        lr=rate,
+        up_lr=None if ratio is None else rate * ratio,
         tensors={name: list(tensor.shape) for name, tensor in adapter.file_tensors().items()},
     )

@@ -14,8 +14,9 @@ from loracore.config.options import SavingOptions
 from loracore.data.reading import reading_of
 from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
-from loracore.training.assembling import Plan, assemble_run, choose_seed, read_network_weights, rehearse
+from loracore.training.assembling import Plan, assemble_run, choose_seed, rehearse
 from loracore.training.loop import train_loop
+from loracore.training.network_weights import read_network_weights
 from loracore.training.outputs import guarded, result_files
 from loracore.training.processes import join_processes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Header:
     shapes: Mapping[str, Shape]
     metadata: Mapping[str, str]
     dtypes: Mapping[str, str] = field(default_factory=dict)  # as the format spells them: "F16", "BF16", "F8_E4M3"
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # first byte in the file, and the one behind
 
 
 def read_header(path: Path) -> Header:
@@ -41,11 +42,12 @@ def read_header(path: Path) -> Header:
     (https://github.com/huggingface/safetensors, "Format").
     """
     try:
-        table, size = _read_json(path)
+        table, size, first = _read_json(path)
         tensors = {name: entry for name, entry in table.items() if name != "__metadata__"}
         shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in tensors.items()}
         dtypes = {name: str(entry["dtype"]) for name, entry in tensors.items()}
-        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        places = {name: _place(entry["data_offsets"], first) for name, entry in tensors.items()}
+        end = max((place[1] - first for place in places.values()), default=0)
         metadata = {str(key): str(value) for key, value in table.get("__metadata__", {}).items()}
     except OSError as error:
         message = f"the file cannot be read: {error.strerror or error}"
@@ -57,7 +59,7 @@ def read_header(path: Path) -> Header:
         missing = (end - size) / 2**20
         message = f"the file is cut off: {missing:.1f} MiB of its tensors are missing"
         raise DataError(message, where=str(path), fix="download it again")
-    return Header(path, shapes, metadata, dtypes)
+    return Header(path, shapes, metadata, dtypes, places)
 
 
 def adapter_header(path: str | None) -> Header:
@@ -78,12 +80,17 @@ def pickle_refused(path: Path) -> DataError:
     return DataError(message, where=str(path), fix=fix)
 
 
-def _read_json(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header's table and the number of bytes behind it."""
+def _place(offsets: Sequence[int], first: int) -> tuple[int, int]:
+    start, end = (first + int(offset) for offset in offsets)
+    return start, end
+
+
+def _read_json(path: Path) -> tuple[dict[str, Any], int, int]:
+    """Return the header's table, the number of bytes behind it, and where these begin."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > _LONGEST_HEADER:
             message = f"header of {length} bytes"
             raise ValueError(message)
         table = json.loads(file.read(length).decode("utf-8"))
-    return table, path.stat().st_size - 8 - length
+    return table, path.stat().st_size - 8 - length, 8 + length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import safe_open
@@ -19,14 +19,20 @@ class NetworkFile:
 
     path: Path
     shapes: Mapping[str, Shape]
-    by_key: Mapping[
-        str, tuple[str, ...]
-    ]  # by what stands before the first dot: {"lora_unet_…": ("lora_unet_….alpha",)}
+    #: Modules by what stands before the first dot: {"lora_unet_…": {"alpha": "lora_unet_….alpha"}}, what a tensor is
+    #: there → its name in the file.
+    by_key: Mapping[str, Mapping[str, str]]
     metadata: Mapping[str, str]
 
     def module(self, key: str) -> dict[str, Tensor]:
         """Return a module's tensors by the names behind its key: ``{"alpha": …, "lora_down.weight": …}``."""
-        return {name.removeprefix(f"{key}."): tensor for name, tensor in self.read(self.by_key[key]).items()}
+        names = self.by_key[key]
+        found = self.read(list(names.values()))
+        return {kind: found[name] for kind, name in names.items()}
+
+    def under(self, names: Mapping[str, str]) -> NetworkFile:
+        """Return the file with its modules under other names, given for each name in it."""
+        return replace(self, by_key=by_key(names))
 
     def read(self, names: Collection[str]) -> dict[str, Tensor]:
         """Return these tensors."""
@@ -48,11 +54,19 @@ def open_network_file(path: Path) -> NetworkFile:
     header = read_header(path)
     if not header.shapes:
         raise DataError("the file holds no tensors", where=str(path))
-    by_key: dict[str, tuple[str, ...]] = {}
-    for name in header.shapes:
-        key = name.partition(".")[0]
-        by_key[key] = (*by_key.get(key, ()), name)
-    return NetworkFile(path, header.shapes, by_key, header.metadata)
+    return NetworkFile(path, header.shapes, by_key({name: name for name in header.shapes}), header.metadata)
+
+
+def by_key(names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return a file's modules: by key what each tensor is ("alpha", …) and its name in the file.
+
+    ``names`` gives, for each name in the file, the one that counts.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, known in names.items():
+        key, _, kind = known.partition(".")
+        found.setdefault(key, {})[kind] = name
+    return found
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -13,8 +13,8 @@ from loracore.weights.options import MergeOptions
 from loracore_sd3.options import Sd3Options
 
 _ORIGINAL = "https://github.com/Stability-AI/sd3-ref"  # of checkpoints; the field's LoRA files say "diffusers"
-#: Not written: where files are and where T5 runs, and what never has an effect.
-_LEFT_OUT = ("clip_l", "clip_g", "t5xxl", "vae", "t5xxl_device", "save_clip", "save_t5xxl", "v_parameterization")
+_PLACES = ("clip_l", "clip_g", "t5xxl", "t5xxl_device", "save_clip", "save_t5xxl")  # not written, and never on:
+_OFF = ("v_parameterization", "weighted_captions")
 
 
 def of(models: Models, config: Config) -> Mapping[str, str]:
@@ -24,7 +24,7 @@ def of(models: Models, config: Config) -> Mapping[str, str]:
     name = "medium" if models.denoiser.config.qk_norm is None else newer
     options = asdict(config[Sd3Options]) | asdict(config[FlowOptions])
     return {
-        **{f"ss_{option}": str(value) for option, value in options.items() if option not in _LEFT_OUT},
+        **{f"ss_{option}": str(value) for option, value in options.items() if option not in (*_PLACES, *_OFF)},
         "ss_base_model_version": name,
         "modelspec.architecture": f"stable-diffusion-3-{name}/lora",
         "modelspec.implementation": _ORIGINAL if MergeOptions in config else "diffusers",

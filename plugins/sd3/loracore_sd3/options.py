@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from loracore import Config, Finding, option
 from loracore.diffusion.base_model import file_findings, model_findings
-from loracore.diffusion.findings import encoder_device, idle, surplus_rates, unreadable
+from loracore.diffusion.findings import encoder_device, idle, surplus_rates, unreadable, unsupported
 from loracore.diffusion.number_lists import as_text, indices, numbers
 from loracore.diffusion.options import flow_findings
 from loracore.diffusion.picture_sizes import size_findings
@@ -29,6 +29,11 @@ _IDLE = {
     "save_t5xxl": "training writes the LoRA alone; `loracore merge --save_t5xxl` writes the text encoder",
     "conv_dim": "the only convolution of SD3's transformer has its rank in emb_dims",
 }
+_UNSUPPORTED = {
+    "v2": "means Stable Diffusion 2, whose text encoder and denoiser are not those of SD3",
+    "v_parameterization": "is of models with DDPM noise; SD3 learns the velocity of flow matching as it is",
+    "weighted_captions": "is of models that hear CLIP alone; SD3 hears T5 too, of which it is not known",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,6 @@ class Sd3Options:
     clip_l: Annotated[str | None, option("file of CLIP-L; wins over the base model's")] = None
     clip_g: Annotated[str | None, option("file of CLIP-G; wins over the base model's")] = None
     t5xxl: Annotated[str | None, option("file of T5-XXL; wins over the base model's")] = None
-    vae: Annotated[str | None, option("file of the VAE; wins over the base model's")] = None
     t5xxl_device: Annotated[str | None, option("device of T5-XXL: cpu, cuda:1 (unset: the training device)")] = None
     t5xxl_dtype: Annotated[
         Literal["fp32", "fp16", "bf16", "fp8_e4m3fn"] | None,
@@ -65,6 +69,7 @@ class Sd3Options:
     save_t5xxl: Annotated[bool, option("of `loracore merge`: write T5-XXL too")] = False
     v2: Annotated[bool, option("the base model is Stable Diffusion 2; not this architecture")] = False
     v_parameterization: Annotated[bool, option("of DDPM models; not this architecture")] = False
+    weighted_captions: Annotated[bool, option("of other architectures; not this one")] = False
     clip_skip: Annotated[int | None, option("of Stable Diffusion 1; without effect here", ge=1)] = None
     max_token_length: Annotated[int | None, option("of other architectures; without effect here", ge=1)] = None
 
@@ -110,13 +115,8 @@ def findings(config: Config) -> Iterator[Finding]:
     """Give everything that is wrong, unsupported or without effect in a run's options."""
     own, network = config[Sd3Options], config[Sd3NetworkOptions]
     yield from model_findings(config, recognition)
-    yield from file_findings(config, {"clip_l": own.clip_l, "clip_g": own.clip_g, "t5xxl": own.t5xxl, "vae": own.vae})
-    if own.v2:
-        message = "v2 means Stable Diffusion 2, whose text encoder and denoiser are not those of SD3"
-        yield Finding("unsupported", "v2", message, "leave it out; SD3 and SD3.5 are told apart by their files")
-    if own.v_parameterization:
-        message = "v_parameterization is of models with DDPM noise; SD3 learns the velocity of flow matching as it is"
-        yield Finding("unsupported", "v_parameterization", message, "leave it out")
+    yield from file_findings(config, {"clip_l": own.clip_l, "clip_g": own.clip_g, "t5xxl": own.t5xxl})
+    yield from unsupported(config, _UNSUPPORTED)
     yield from idle(config, _IDLE)
     yield from unreadable(config, emb_ranks, "emb_dims", f"give a rank each for {', '.join(EMBEDDERS)}")
     yield from unreadable(

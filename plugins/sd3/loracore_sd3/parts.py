@@ -39,7 +39,7 @@ def kinds(lora: str | None = None) -> tuple[PartKind, ...]:
         t5_kind(
             places[2], "T5-XXL", te3, name="te3", option="t5xxl", bare=("encoder.block.", "shared."), optional=True
         ),
-        vae_kind(vae, option="vae", bare=("encoder.conv_in.", "decoder.conv_in.")),
+        vae_kind(vae),
         denoiser_kind(
             ("transformer", UNET),
             "transformer",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import hookimpl
+from loracore.diffusion.ddpm_hooks import loss_weighting, noise_latents
 from loracore.diffusion.model_hooks import cache_identity, encode_images
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
@@ -15,10 +16,8 @@ from loracore_sdxl.options import SdxlOptions, findings
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
-    from torch import Tensor
 
     from loracore import (
-        Batch,
         Config,
         DemoKit,
         Finding,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 LORACORE_API = 1
 #: Hooks whose answers stand whole in other files, most of them for many architectures.
-__all__ = ["cache_identity", "encode_images", "field_files"]
+__all__ = ["cache_identity", "encode_images", "field_files", "loss_weighting", "noise_latents"]
 
 
 @hookimpl
@@ -89,27 +88,11 @@ def weight_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNam
 
 
 @hookimpl
-def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:
-    """Return the batch with DDPM noise on it."""
-    from loracore_sdxl import noise as noising
-
-    return noising.noisy(batch, noise, timesteps, config)
-
-
-@hookimpl
 def predict_noise(models: Models, batch: NoisyBatch, config: Config) -> Prediction:
     """Return the U-Net's output beside the noise or the velocity."""
     from loracore_sdxl import noise
 
     return noise.predict(models, batch, config)
-
-
-@hookimpl
-def loss_weighting(batch: NoisyBatch, config: Config) -> Tensor:
-    """Return the product of the loss weightings that are on."""
-    from loracore_sdxl import noise
-
-    return noise.loss_factors(batch, config)
 
 
 @hookimpl

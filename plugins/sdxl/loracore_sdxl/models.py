@@ -11,17 +11,18 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
 from loracore import Config, ModelOptions, Models, Part, PartNames
-from loracore.diffusion.base_parts import base_parts
+from loracore.diffusion.base_parts import base_parts, open_file, separate_parts
 from loracore.diffusion.folders import given_path
 from loracore.diffusion.loading import Precision, check_parts, fill_part
+from loracore.diffusion.model_marks import TENSOR_MARKS, check_marks
 from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.part_kinds import models_of
 from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
 from loracore.diffusion.text_tokenizers import tokenizers_for
-from loracore.diffusion.weights import open_weights
 from loracore.weights.layout import same_names
 from loracore_sdxl import recognition
 from loracore_sdxl.parts import kinds
+from loracore_sdxl.targets import block_groups
 
 
 def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, config: Config) -> Models:
@@ -38,14 +39,15 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
     precisions = dict.fromkeys(empty, Precision(dtype)) | {"vae": Precision(vae, matrices=vae)}
     modules = {name: fill_part(part, device, precisions[name]) for name, part in empty.items()}
-    return models_of(modules, unet_blocks, tokenizers)
+    return models_of(modules, unet_blocks, tokenizers, block_groups)
 
 
 def check(parts: frozenset[Part], config: Config) -> None:
-    """Raise LoracoreError when the parts or their tokenizers cannot be used; no weights are read."""
+    """Raise LoracoreError for parts, tokenizers or options that do not fit the model; no weights are read."""
     empty = _empty_parts(parts, config, torch.float32)
     check_parts(empty.values(), weights_needed=True)
     tokenizers_for(empty, config)
+    check_marks(config, [name for part in empty.values() if part.weights for name in part.weights.shapes])
 
 
 def file_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames]:
@@ -59,8 +61,8 @@ def file_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames
 
 def _beside(path: Path, config: Config) -> PartNames:
     """Return what a checkpoint holds beside the parts' weights and a rewritten one should hold too."""
-    weights = open_weights(path, allow_pickle=config[ModelOptions].allow_pickle)
-    kept = [name for name in (*recognition.MARKS, recognition.LOGIT_SCALE) if name in weights.shapes]
+    weights = open_file(path, config[ModelOptions])
+    kept = [name for name in (*TENSOR_MARKS, recognition.LOGIT_SCALE) if name in weights.shapes]
     return PartNames(same_names(kept), "", weights.read)
 
 
@@ -88,6 +90,10 @@ def _pairs(resnets: Sequence[nn.Module], attentions: Sequence[nn.Module], *, mid
 def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, any_size: bool = False) -> EmptyParts:
     """Return the parts without weights; with ``any_size`` no model at all means SDXL's own sizes."""
     chosen = wanted(kinds(), parts)
+    found = separate_parts(chosen, kinds(), config)
+    rest = [kind for kind in chosen if kind.name not in found]
     if any_size and config[ModelOptions].pretrained_model_name_or_path is None:
-        return standard_parts(chosen)
-    return base_parts(chosen, config, recognition, half_first=dtype == torch.float16)
+        others = standard_parts(rest)
+    else:
+        others = base_parts(rest, config, recognition, half_first=dtype == torch.float16)
+    return {kind.name: found.get(kind.name) or others[kind.name] for kind in chosen}

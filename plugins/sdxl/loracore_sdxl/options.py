@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from loracore import Config, Finding, ModelOptions, NetworkOptions, TrainingOptions, option
-from loracore.diffusion.base_model import model_findings
-from loracore.diffusion.findings import idle, surplus_rates
-from loracore.diffusion.folders import given_path
-from loracore.diffusion.options import DdpmOptions, clip_text_findings, ddpm_findings
+from loracore import Config, Finding, NetworkOptions, TrainingOptions, option
+from loracore.diffusion.base_model import file_findings, model_findings
+from loracore.diffusion.findings import idle, surplus_rates, unsupported
+from loracore.diffusion.model_marks import mark_findings
+from loracore.diffusion.options import clip_text_findings, ddpm_findings
 from loracore.diffusion.picture_sizes import size_findings
 from loracore_sdxl import recognition
 
 #: Pictures come in multiples of it: the U-Net halves the latents twice, and a latent is 8 pixels wide.
 STEP = 32
+_UNSUPPORTED = {
+    "v2": "means Stable Diffusion 2, not SDXL; of an SDXL model that predicts v, v_parameterization says all"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +42,14 @@ class SdxlOptions:
 def findings(config: Config) -> Iterator[Finding]:
     """Give everything that is wrong, unsupported or without effect in a run's options."""
     wrong = tuple(model_findings(config, recognition))
-    yield from wrong or _mark_findings(config)
-    yield from _foreign_findings(config)
+    yield from wrong or mark_findings(config)
+    yield from file_findings(config, {})
+    yield from unsupported(config, _UNSUPPORTED)
+    yield from idle(config, {"clip_skip": "SDXL always takes the last hidden state but one of both text encoders"})
     yield from _rate_findings(config)
     yield from ddpm_findings(config)
     yield from clip_text_findings(config)
     yield from size_findings(config, STEP)
-
-
-def _mark_findings(config: Config) -> Iterator[Finding]:
-    """Give the marks in a checkpoint that the options contradict."""
-    path, ddpm = given_path(config[ModelOptions].pretrained_model_name_or_path or ""), config[DdpmOptions]
-    if not path.is_file():
-        return
-    needed = {"v_pred": ("v_parameterization", ddpm.v_parameterization)}
-    needed["ztsnr"] = ("zero_terminal_snr", ddpm.zero_terminal_snr)
-    for mark in sorted(recognition.marks(path)):
-        option_name, is_on = needed[mark]
-        if not is_on:
-            message = f"the checkpoint is marked '{mark}', but {option_name} is off"
-            yield Finding("without effect", option_name, message, f"add {option_name}")
-
-
-def _foreign_findings(config: Config) -> Iterator[Finding]:
-    own = config[SdxlOptions]
-    if own.v2:
-        message = "v2 means Stable Diffusion 2, whose text encoder and U-Net are not those of SDXL"
-        yield Finding(
-            "unsupported",
-            "v2",
-            message,
-            "leave it out; for an SDXL model that predicts v, v_parameterization is enough",
-        )
-    reason = "SDXL always takes the last hidden state but one of both text encoders"
-    yield from idle(config, {"clip_skip": reason})
 
 
 def _rate_findings(config: Config) -> Iterator[Finding]:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from loracore.diffusion.folders import ModelFolder, read_config
 from loracore.diffusion.foreign import Family, header_names
-from loracore.weights.headers import Shape, is_pickle, read_header
+from loracore.weights.headers import Shape
 
 UNET = "model.diffusion_model."
 TE1 = "conditioner.embedders.0.transformer."
 TE2 = "conditioner.embedders.1.model."
 VAE = "first_stage_model."
-#: Empty tensors that say how a model was trained (ComfyUI's convention), and a number of CLIP that nobody reads here.
-MARKS = frozenset({"v_pred", "ztsnr"})
+#: A number of CLIP that nobody reads here.
 LOGIT_SCALE = f"{TE2}logit_scale"
 
 _LATENT_CHANNELS = 4
@@ -60,11 +59,6 @@ def check_names(shapes: Mapping[str, Shape], path: Path) -> None:
 def _has(names: Iterable[str], *prefixes: str) -> bool:
     """Tell whether any name begins so: one tensor that is missing makes no other architecture."""
     return any(name.startswith(prefixes) for name in names)
-
-
-def marks(path: Path) -> frozenset[str]:
-    """Return what a checkpoint says of its training by empty tensors: "v_pred", "ztsnr" (ComfyUI's convention)."""
-    return frozenset(MARKS & set(() if is_pickle(path) else read_header(path).shapes))
 
 
 def check_folder(folder: ModelFolder) -> None:

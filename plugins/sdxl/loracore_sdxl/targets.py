@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.downsampling import Downsample2D
@@ -54,6 +54,14 @@ def unet_targets(unet: UNet2DConditionModel) -> Iterator[LoraTarget]:
                 block=".".join(original.split(".")[:2]),
                 needs_conv=not isinstance(module, Transformer2DModel),
             )
+
+
+def block_groups(unet: UNet2DConditionModel) -> Mapping[str, Sequence[str]]:
+    """Return the 23 blocks that block-wise options count; the embeddings are the first, the last layers the last."""
+    names = dict.fromkeys(".".join(name.split(".")[:2]) for name in block_names(unet).values())
+    grouped = (("down", "input_blocks."), ("mid", "middle_block."), ("up", "output_blocks."))
+    inner = {group: [name for name in names if name.startswith(start)] for group, start in grouped}
+    return {"embeddings": ["time_embed"], **inner, "out": ["out"]}
 
 
 def _layer_names(module: nn.Module) -> Sequence[str]:

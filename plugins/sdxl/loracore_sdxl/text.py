@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from loracore import Config, Models, TextConditioning
-from loracore.diffusion.clip_text import ClipTokenizer, encode_ids, pooled_state
-from loracore.diffusion.options import chunk_count
+from loracore.diffusion.clip_text import ClipTokenizer, ClipTokens, encode_ids, pooled_state
 
 
 def encode(models: Models, captions: Sequence[str], config: Config) -> TextConditioning:
@@ -20,17 +18,19 @@ def encode(models: Models, captions: Sequence[str], config: Config) -> TextCondi
     if not isinstance(first, CLIPTextModel) or not isinstance(second, CLIPTextModelWithProjection):
         message = "the text encoders are not those that load_models made"
         raise TypeError(message)
-    chunks = chunk_count(config)
-    ids1, ids2 = (tokenizer.ids(captions, chunks).to(first.device) for tokenizer in tokenizers)
-    return encode_tokens((first, second), (ids1, ids2), tokenizers[1].end_id)
+    tokens1, tokens2 = (tokenizer.tokens(captions, config).to(first.device) for tokenizer in tokenizers)
+    return encode_tokens((first, second), (tokens1, tokens2), tokenizers[1].end_id)
 
 
 def encode_tokens(
-    encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection], ids: tuple[Tensor, Tensor], end_id: int
+    encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection], tokens: tuple[ClipTokens, ClipTokens], end_id: int
 ) -> TextConditioning:
-    """Return "context" and "pooled" for ids (B,n,77) of the two encoders; the pooled state is of the first chunk."""
+    """Return "context" and "pooled" for the tokens of the two encoders; the pooled state is of the first chunk.
+
+    Weights of tokens change the context alone.
+    """
     first, second = encoders
-    states1, states2 = encode_ids(first, ids[0]), encode_ids(second, ids[1])
-    pooled = pooled_state(second.text_projection, states2.final, ids[1][:, 0], end_id)
-    context = torch.cat([states1.penultimate, states2.penultimate], dim=-1)
+    states1, states2 = encode_ids(first, tokens[0].ids), encode_ids(second, tokens[1].ids)
+    pooled = pooled_state(second.text_projection, states2.final, tokens[1].ids[:, 0], end_id)
+    context = torch.cat([tokens[0].weighed(states1.penultimate), tokens[1].weighed(states2.penultimate)], dim=-1)
     return TextConditioning({"context": context, "pooled": pooled})

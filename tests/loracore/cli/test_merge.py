@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -92,7 +92,7 @@ def test_a_misspelt_option_gets_a_suggestion(loracore: Call) -> None:
 
 def test_what_is_needed_is_told(loracore: Call) -> None:
     answer = loracore("merge", "--arch", "toy")
-    assert [error.split()[0] for error in answer.errors] == ["pretrained_model_name_or_path", "models", "save_to"]
+    assert [error.split()[0] for error in answer.errors] == ["models", "save_to"]
 
 
 def test_an_existing_file_is_replaced_only_on_request(loracore: Call, lora: str, tmp_path: Path) -> None:
@@ -109,6 +109,46 @@ def test_help_and_completion_know_the_commands_own_options(loracore: Call) -> No
     assert "--ratios float ..." in loracore("merge", "--help").out
     assert "--ratios" not in loracore("train", "--help").out
     assert [item.value for item in complete_words([], "--rati", (), (MergeOptions,))] == ["--ratios"]
+
+
+def test_networks_are_merged_into_one_without_an_architecture(loracore: Call, lora: str, tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    answer = loracore("merge", "--models", lora, lora, "--ratios", "0.5", "--save_to", str(path))
+    assert (answer.code, answer.out.strip()) == (0, str(path))
+    ranks = {len(tensor) for name, tensor in load_file(path).items() if name.endswith("lora_down.weight")}
+    assert ranks == {8}
+
+
+def test_what_svd_leaves_out_is_told(loracore: Call, lora: str, tmp_path: Path) -> None:
+    words = ("--models", lora, "--method", "svd", "--new_rank", "2", "--save_to", str(tmp_path / "one.safetensors"))
+    answer = loracore("merge", *words)
+    assert answer.code == 0
+    assert "of the change is kept" in answer.err
+    assert "lora_te1_projection: " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "errors"),
+    [
+        (("--method", "svd"), ["--method: svd needs the rank of the result"]),
+        (("--new_rank", "4"), ["--new_rank: concat keeps every rank"]),
+        (("--new_conv_rank", "4", "--method", "concat"), ["--new_conv_rank: concat keeps every rank"]),
+        (
+            ("--pretrained_model_name_or_path", "owner/toy", "--method", "svd"),
+            ["the architecture of the base model is missing", "--method: method is for networks"],
+        ),
+        (
+            ("--arch", "toy", "--pretrained_model_name_or_path", "owner/toy", "--new_rank", "1"),
+            ["--new_rank: new_rank is for networks"],
+        ),
+    ],
+)
+def test_methods_that_cannot_be_are_told(
+    loracore: Call, lora: str, tmp_path: Path, words: Sequence[str], errors: Sequence[str]
+) -> None:
+    answer = loracore("merge", "--models", lora, "--save_to", str(tmp_path / "one.safetensors"), *words)
+    assert answer.code == 2
+    assert [error[: len(start)] for error, start in zip(answer.errors, errors, strict=True)] == errors
 
 
 def test_options_that_are_wrong_cost_no_torch(imports: Call) -> None:

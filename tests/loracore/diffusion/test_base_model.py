@@ -8,6 +8,7 @@ from loracore.config.config import Config, Finding
 from loracore.config.options import ModelOptions
 from loracore.diffusion.base_model import file_findings, model_findings
 from loracore.diffusion.folders import ModelFolder
+from loracore.diffusion.options import VaeOptions
 from loracore.errors import DataError
 
 
@@ -41,7 +42,12 @@ def test_only_what_can_be_no_model_at_all_is_missing(given: str | None, count: i
 
 def test_each_absent_file_and_each_second_use_is_told(tmp_path: Path) -> None:
     (tmp_path / "one").touch()
-    one, config = str(tmp_path / "one"), Config([], {"first": "run.toml:3"})
+    one, config = str(tmp_path / "one"), Config([VaeOptions()], {"first": "run.toml:3"})
     found = list(file_findings(config, {"first": one, "second": one, "third": "nowhere", "fourth": None}))
     assert [finding.option for finding in found] == ["second", "third"]
     assert "run.toml:3" in found[0].message
+
+
+@pytest.mark.parametrize(("vae", "count"), [("owner/name", 0), (".", 0), ("no/vae.safetensors", 1), ("no/vae.pt", 1)])
+def test_a_vae_may_be_a_folder_or_on_the_hub(vae: str, count: int) -> None:
+    assert len(list(file_findings(Config([VaeOptions(vae=vae)], {}), {}))) == count

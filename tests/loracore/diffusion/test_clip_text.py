@@ -7,8 +7,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from loracore.config.config import Config
 from loracore.diffusion.clip_text import (
     ClipTokenizer,
+    ClipTokens,
     chunk_ids,
     clean_text,
     encode_ids,
@@ -18,6 +20,7 @@ from loracore.diffusion.clip_text import (
     text_mask,
 )
 from loracore.diffusion.folders import LocalFolder
+from loracore.diffusion.options import ClipTextOptions
 from loracore.diffusion.tokenizers import find_tokenizer
 from loracore.testing import tiny_models
 
@@ -120,3 +123,49 @@ def test_masked_padding_is_heard_by_nobody() -> None:
     plain, masked = (encode_ids(encoder, ids, chosen).penultimate for chosen in (None, mask))
     torch.testing.assert_close(masked[:, :3], plain[:, :3])  # every token hears those before it only
     assert (masked - plain)[:, 3:].abs().max() > 1e-3
+
+
+def text_options(*, weighted: bool = True, length: int | None = None) -> Config:
+    return Config([ClipTextOptions(max_token_length=length, weighted_captions=weighted)], {})
+
+
+@pytest.mark.parametrize("length", [75, 150, 225])
+def test_captions_without_brackets_have_the_same_tokens_and_weights_of_one(
+    tokenizer: ClipTokenizer, length: int
+) -> None:
+    captions = ["", "a red, red cat &amp; co", "word " * 100, "x" * 300]
+    weighted = tokenizer.tokens(captions, text_options(length=length))
+    assert torch.equal(weighted.ids, tokenizer.ids(captions, length // 75))
+    assert weighted.weights is not None
+    assert torch.equal(weighted.weights, torch.ones(4, length + 2))
+
+
+@pytest.mark.parametrize("caption", ["a (red:1.3) cat", "(a) [red] cat", "a ((red cat))", "(a red cat:0.5)"])
+def test_tokens_of_pieces_are_those_of_the_whole(tokenizer: ClipTokenizer, caption: str) -> None:
+    assert torch.equal(tokenizer.tokens([caption], text_options()).ids, tokenizer.ids(["a red cat"], 1))
+
+
+def test_each_token_has_the_weight_of_its_piece(tokenizer: ClipTokenizer) -> None:
+    weights = tokenizer.tokens(["ab (cd:1.5) [e]", "(x:2)"], text_options()).weights
+    assert weights is not None
+    assert weights[0, :8].tolist() == pytest.approx([1, 1, 1, 1.5, 1.5, 1 / 1.1, 1, 1])
+    assert weights[1, :4].tolist() == [1, 2, 1, 1]
+
+
+def test_weights_reach_beyond_the_first_chunk_and_stop_at_the_end(tokenizer: ClipTokenizer) -> None:
+    weights = tokenizer.tokens([f"{'a' * 80} ({'b' * 200}:2)"], text_options(length=150)).weights
+    assert weights is not None
+    assert weights[0].tolist() == [1] * 81 + [2] * 70 + [1]
+
+
+def test_brackets_are_text_unless_captions_are_weighted(tokenizer: ClipTokenizer) -> None:
+    tokens = tokenizer.tokens(["(a:1.2)"], text_options(weighted=False))
+    assert tokens.weights is None
+    assert torch.equal(tokens.ids, tokenizer.ids(["(a:1.2)"], 1))
+
+
+def test_hidden_states_are_multiplied_in_their_own_dtype() -> None:
+    tokens = ClipTokens(torch.zeros(1, 1, 77), torch.tensor([[1.0, 2.0, 0.5]]))
+    found = tokens.weighed(torch.ones(1, 3, 2, dtype=torch.bfloat16))
+    assert found.dtype == torch.bfloat16
+    assert found[0, :, 1].tolist() == [1, 2, 0.5]

@@ -85,3 +85,31 @@ def test_index_that_names_a_missing_file_is_told(tmp_path: Path) -> None:
 
 def test_folder_without_weights_has_none(tmp_path: Path) -> None:
     assert find_weights(LocalFolder(tmp_path), "unet", half_first=True, allow_pickle=True) is None
+
+
+@pytest.mark.parametrize("file", ["x.safetensors", "x.pt"])
+def test_without_mapping_values_are_the_same_and_no_file_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    stored = {"a": torch.randn(3, 2).bfloat16(), "b": torch.ones(2).to(torch.float8_e4m3fn), "c": torch.zeros(0)}
+    save_file(stored, tmp_path / "x.safetensors")
+    torch.save(stored, tmp_path / "x.pt")
+    mapped = dict(open_weights(tmp_path / file, allow_pickle=True).read(list(stored), CPU))
+    monkeypatch.setattr("loracore.diffusion.weights.safe_open", None)
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", None)
+    found = dict(open_weights(tmp_path / file, allow_pickle=True, mapped=False).read(list(stored), CPU))
+    assert [(name, one.dtype, one.tolist()) for name, one in found.items()] == [
+        (name, one.dtype, one.tolist()) for name, one in mapped.items()
+    ]
+
+
+def test_every_shard_is_read_without_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loracore.diffusion.weights.safe_open", None)
+    (tmp_path / "unet").mkdir()
+    for name in ("a", "b"):
+        save_file({name: torch.ones(2)}, tmp_path / "unet" / f"{name}.safetensors")
+    index = {"weight_map": {name: f"{name}.safetensors" for name in ("a", "b")}}
+    (tmp_path / "unet" / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    found = find_weights(LocalFolder(tmp_path), "unet", half_first=False, allow_pickle=False, mapped=False)
+    assert found is not None
+    assert {name: one.tolist() for name, one in found.read(["a", "b"], CPU)} == {"a": [1, 1], "b": [1, 1]}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 

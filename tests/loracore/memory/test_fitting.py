@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from loracore import ConfigError, Models
-from loracore.memory.fitting import fit_models, load_device, spare_activations
+from loracore.memory.fitting import fit_models, load_device, spare_activations, unneeded
 from loracore.memory.float8 import FLOAT8
 from tests.loracore.memory.adapted import CPU, adapt, equal, gradients, gradients_with, memory_config, models_of
 from tests.loracore.memory.stack import Stack
@@ -94,14 +94,40 @@ def test_phases_without_the_denoiser_do_not_swap() -> None:
         ({"fp8_base_unet": True}, {"text"}, CARD),
         ({"fp8_base": True}, {"te3"}, CPU),
         ({"fp8_base": True, "blocks_to_swap": 1}, {"vae"}, CARD),
+        ({"fp8_base": True, "lowram": True}, {"denoiser", "te1"}, CARD),
+        ({"fp8_base_unet": True, "lowram": True}, {"denoiser"}, CARD),
+        ({"fp8_base": True, "lowram": True, "blocks_to_swap": 1}, {"denoiser"}, CPU),
+        ({"fp8_base": True, "lowram": True, "blocks_to_swap": 1}, {"text"}, CARD),
     ],
 )
-def test_a_card_never_holds_more_than_in_training(
+def test_a_card_never_holds_more_than_in_training_unless_the_host_is_small(
     options: dict[str, Any], parts: set[str], expected: torch.device
 ) -> None:
     config = memory_config(**options)
     assert load_device(config, CARD, parts) == expected
     assert load_device(config, META, parts) == META
+
+
+def test_weights_become_float8_where_lowram_has_put_them() -> None:
+    plain, lowram = text_and_denoiser(), text_and_denoiser()
+    fit_models(plain, CPU, FLOAT32, memory_config(fp8_base=True))
+    fit_models(lowram, CPU, FLOAT32, memory_config(fp8_base=True, lowram=True))
+    assert float8_parts(lowram) == float8_parts(plain) == {"te1", "unet"}
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "words"),
+    [
+        ({"lowram": True, "fp8_base": True}, CPU, "lowram is without effect on the CPU"),
+        ({"highvram": True}, CPU, "highvram is without effect on this device"),
+        ({"lowram": True, "fp8_base": True, "highvram": True}, CARD, ""),
+        ({}, CPU, ""),
+    ],
+)
+def test_what_changes_nothing_on_a_device_is_told(options: dict[str, Any], device: torch.device, words: str) -> None:
+    notes = list(unneeded(memory_config(**options), device))
+    assert len(notes) == bool(words)
+    assert words in "".join(notes)
 
 
 def text_and_denoiser() -> Models:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 

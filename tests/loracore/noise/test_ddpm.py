@@ -27,7 +27,7 @@ def test_schedule_is_the_references(golden: dict[str, Any]) -> None:
     steps, shares = case["timesteps"], ddpm.picture_shares()
     assert_near(ddpm.scaled_linear_betas()[steps], case["betas"])
     assert_near(shares[steps], case["alphas_cumprod"])
-    assert_near(ddpm.signal_to_noise(shares)[steps], case["all_snr"])
+    assert_near(ddpm.signal_to_noise(ddpm.noise_level(shares))[steps], case["all_snr"])
     assert_near(ddpm.noise_level(shares)[steps], case["sigma_vp"])
 
 
@@ -36,7 +36,7 @@ def test_rescaled_schedule_is_the_references_with_the_ratio_that_belongs_to_it(g
     steps, shares = case["timesteps"], ddpm.picture_shares(zero_terminal_snr=True)
     assert_near(ddpm.zero_terminal_snr_betas(ddpm.scaled_linear_betas())[steps], case["betas"])
     assert_near(shares[steps], case["alphas_cumprod"])
-    assert_near(ddpm.signal_to_noise(shares)[steps], case["snr_recomputed"])
+    assert_near(ddpm.signal_to_noise(ddpm.noise_level(shares))[steps], case["snr_recomputed"])
 
 
 def test_rescaled_schedule_keeps_its_start_and_ends_in_noise_alone() -> None:
@@ -53,6 +53,14 @@ def test_noised_values_and_velocities_are_the_references(golden: dict[str, Any])
     noise = torch.full_like(latents, -1.25)
     assert_near(ddpm.add_noise(latents, noise, shares).flatten(), case["noisy"])
     assert_near(ddpm.velocity(latents, noise, shares).flatten(), case["velocity"])
+
+
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_shares_are_told_by_the_noise_level(rescaled: bool) -> None:
+    shares = ddpm.picture_shares(zero_terminal_snr=rescaled)
+    # one unit in the last place of numbers below 1, twice
+    torch.testing.assert_close(ddpm.shares_at(ddpm.noise_level(shares)), shares, rtol=0, atol=1.2e-7)
+    assert (ddpm.shares_at(ddpm.noise_level(shares))[-1] == 0) == rescaled
 
 
 def test_every_sample_has_its_own_noise_level() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loracore.noise import weighting
-from loracore.noise.ddpm import picture_shares, signal_to_noise
+from loracore.noise.ddpm import noise_level, picture_shares, signal_to_noise
 
 NOTHING = torch.zeros(1)  # the ratio where nothing of the picture is left
 
@@ -21,7 +21,7 @@ def golden(data: Path) -> dict[str, Any]:
 
 
 def ratios(case: dict[str, Any]) -> Tensor:
-    return signal_to_noise(picture_shares())[case["timesteps"]]
+    return signal_to_noise(noise_level(picture_shares()))[case["timesteps"]]
 
 
 def assert_near(found: Tensor, expected: list[float]) -> None:

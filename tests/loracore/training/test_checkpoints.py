@@ -31,3 +31,4 @@ def test_precision_names_are_the_fields() -> None:
         torch.float16,
         torch.bfloat16,
     ]
+    assert save_dtype(None, torch.bfloat16) == torch.bfloat16

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from loracore import ConfigError, TrainingOptions
+from loracore.config.optimizer_arguments import parse_arguments
 from loracore.networks.rates import ParameterGroup
-from loracore.training.optimizers import build_optimizer, describe, parse_arguments, step_unless_bad
+from loracore.training.optimizers import build_optimizer, describe, step_unless_bad
 
 
 def parameter() -> nn.Parameter:

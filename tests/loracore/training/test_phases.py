@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from loracore import DataError, Latents, LoraTarget, NoisyBatch, hookimpl
+from loracore import Config, DataError, Latents, LoraTarget, ModelOptions, NoisyBatch, hookimpl
+from loracore.training.phases import free_memory
 from tests.toy_runs import TrainToy
 
 
@@ -52,6 +53,17 @@ def test_captions_are_encoded_in_every_step_while_text_encoders_train(train_toy:
     counter = Counter()
     train_toy("--max_train_epochs", "3", "--no_network_train_unet_only", plugin=counter)
     assert len(counter.captions) == 18
+
+
+@pytest.mark.parametrize(("highvram", "emptied"), [(False, 1), (True, 0)])
+def test_highvram_keeps_what_torch_has_of_the_card(
+    monkeypatch: pytest.MonkeyPatch, *, highvram: bool, emptied: int
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
+    free_memory(Config([ModelOptions(highvram=highvram)], {}))
+    assert len(calls) == emptied
 
 
 def test_every_target_is_offered_to_the_network(train_toy: TrainToy) -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from loracore_networks.lora.adapter import LoraAdapter, build_lora
+from loracore_networks.lora.adapter import LoraAdapter
+from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions, findings
 from torch import nn
 from torch.nn import functional
 
-from loracore import Config, DataError, LoraTarget, NetworkOptions, SampleRng
+from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions, SampleRng
 
 LAYERS: dict[str, tuple[nn.Linear | nn.Conv2d, tuple[int, ...]]] = {
     "linear": (nn.Linear(6, 5), (3, 7, 6)),
@@ -28,8 +29,8 @@ def config(network: NetworkOptions | None = None, lora: LoraOptions | None = Non
     return Config([network or NetworkOptions(), lora or LoraOptions()], {})
 
 
-def trained(adapter: LoraAdapter | None) -> LoraAdapter:
-    assert adapter is not None
+def trained(adapter: Adapter | None) -> LoraAdapter:
+    assert isinstance(adapter, LoraAdapter)
     torch.manual_seed(3)
     nn.init.normal_(adapter.up)
     return adapter
@@ -132,8 +133,10 @@ def test_a_file_that_does_not_fit_is_an_error(options: NetworkOptions, message: 
 
 def test_another_kind_of_network_is_an_error() -> None:
     adapter = trained(build_lora(target(nn.Linear(6, 5)), None, config()))
-    with pytest.raises(DataError, match="another kind"):
+    with pytest.raises(DataError, match="the file is a LoHa"):
         adapter.load_file_tensors({"hada_w1_a": torch.zeros(1)})
+    with pytest.raises(DataError, match="another kind"):
+        adapter.load_file_tensors({"unheard_of": torch.zeros(1)})
     with pytest.raises(DataError, match="another kind"):
         build_lora(target(nn.Linear(6, 5)), {"hada_w1_a": torch.zeros(1)}, config())
 

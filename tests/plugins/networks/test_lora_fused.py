@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from loracore_networks.lora.adapter import LoraAdapter, build_lora
+from loracore_networks.lora.adapter import LoraAdapter
+from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,7 +36,7 @@ def trained(
     target: LoraTarget, weights: Mapping[str, Tensor] | None = None, options: Config | None = None
 ) -> LoraAdapter:
     adapter = build_lora(target, weights, options or config())
-    assert adapter is not None
+    assert isinstance(adapter, LoraAdapter)
     torch.manual_seed(3)
     nn.init.normal_(adapter.up)
     return adapter

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
-from loracore_networks.lora.adapter import build_lora
+from loracore_networks.lora.building import build_lora
 from loracore_sd3 import targets
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from loracore import Batch, Config, Framing, Models, NoisyBatch, TextConditioning
+from loracore.diffusion import ddpm_steps
 from loracore.noise import ddpm
 from tests.plugins.sdxl.runs import config_of
 
@@ -116,7 +117,7 @@ def batch_at(*timesteps: int, config: Config) -> NoisyBatch:
     names_ = tuple(str(step) for step in timesteps)
     batch = Batch(names_, names_, (FRAMING,) * len(timesteps), latents, said, torch.ones(len(timesteps)))
     drawn = torch.randn(latents.shape, generator=generator)
-    return noise.noisy(batch, drawn, torch.tensor(timesteps), config)
+    return ddpm_steps.noisy(batch, drawn, torch.tensor(timesteps), config)
 
 
 def test_target_is_the_noise_unless_the_model_predicts_v(unet: UNet2DConditionModel) -> None:
@@ -128,41 +129,6 @@ def test_target_is_the_noise_unless_the_model_predicts_v(unet: UNet2DConditionMo
     target = noise.predict(Models(denoiser=unet), batch, v).target
     back = share.sqrt() * batch.noisy_latents - (1 - share).sqrt() * target
     torch.testing.assert_close(back, batch.batch.latents, rtol=1e-5, atol=1e-5)
-
-
-def test_nothing_of_the_picture_is_left_at_the_last_step_without_terminal_snr() -> None:
-    batch = batch_at(999, config=config_of(zero_terminal_snr=True))
-    assert torch.equal(batch.noisy_latents, batch.noise)
-    assert batch.sigma.isfinite().all()
-
-
-def test_loss_weightings_are_multiplied(data: Path) -> None:
-    golden = json.loads((data / "training.json").read_text(encoding="utf-8"))["post_process_loss_chain"]
-    chains = {
-        "A": config_of(min_snr_gamma=5.0, v_pred_like_loss=0.5, debiased_estimation_loss=True),
-        "B": config_of(
-            v_parameterization=True,
-            min_snr_gamma=5.0,
-            scale_v_pred_loss_like_noise_pred=True,
-            debiased_estimation_loss=True,
-        ),
-    }
-    for name, config in chains.items():
-        factors = noise.loss_factors(batch_at(*golden["timesteps"], config=config), config)
-        torch.testing.assert_close(factors * 2.0, torch.tensor(golden[name]), rtol=1e-5, atol=1e-9)
-
-
-def test_loss_factors_are_ones_by_default() -> None:
-    factors = noise.loss_factors(batch_at(0, 999, config=config_of()), config_of())
-    assert factors.tolist() == [1.0, 1.0]
-
-
-@pytest.mark.parametrize("predicts_v", [False, True])
-def test_every_loss_weighting_is_finite_without_terminal_snr(predicts_v: bool) -> None:
-    chosen: dict[str, object] = {"v_parameterization": predicts_v, "zero_terminal_snr": True, "min_snr_gamma": 5.0}
-    chosen |= {"debiased_estimation_loss": True, "v_pred_like_loss": None if predicts_v else 1.0}
-    config = config_of(**chosen)
-    assert noise.loss_factors(batch_at(999, config=config), config).isfinite().all()
 
 
 def test_denoiser_of_another_kind_is_a_mistake_of_the_caller() -> None:

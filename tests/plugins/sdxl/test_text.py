@@ -8,10 +8,10 @@ import pytest
 import torch
 from loracore_sdxl import text
 from safetensors.torch import load_file
-from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from loracore import TextConditioning
+from loracore.diffusion.clip_text import ClipTokens
 from loracore.diffusion.weight_names import clip_names
 from tests.plugins.sdxl.runs import TEXT, config_of, loaded
 
@@ -43,7 +43,7 @@ def encoders(facts: dict[str, Any]) -> Encoders:
 @pytest.mark.parametrize("chunks", [1, 2, 3])
 def test_encoding_is_the_references(encoders: Encoders, facts: dict[str, Any], data: Path, chunks: int) -> None:
     golden = load_file(data / "textenc-sdxl.safetensors")
-    ids: tuple[Tensor, Tensor] = (golden[f"n{chunks}.ids1"], golden[f"n{chunks}.ids2"])
+    ids = (ClipTokens(golden[f"n{chunks}.ids1"]), ClipTokens(golden[f"n{chunks}.ids2"]))
     with torch.no_grad():
         said = text.encode_tokens(encoders, ids, facts["eos_id"])
     hidden = torch.cat([golden[f"n{chunks}.hidden1"], golden[f"n{chunks}.hidden2"]], dim=-1)
@@ -79,3 +79,24 @@ def test_a_caption_is_encoded_the_same_in_any_company(folder: Path) -> None:
     together = text.encode(models, ["a dog on a hill", "a cat"], config_of()).rows(1, 2)
     assert difference(alone, together, "context") < 1e-5
     assert difference(alone, together, "pooled") < 1e-5
+
+
+@pytest.mark.parametrize("length", [75, 150, 225])
+def test_weights_multiply_both_encoders_states_and_leave_the_pooled_one(folder: Path, length: int) -> None:
+    models, weighted = loaded(folder, TEXT), config_of(weighted_captions=True, max_token_length=length)
+    plain = text.encode(models, ["a red cat"], config_of(max_token_length=length))
+    said = text.encode(models, ["a (red:1.5) cat"], weighted)
+    assert torch.equal(said["pooled"], plain["pooled"])
+    factors = torch.ones(length + 2)
+    factors[2:5] = 1.5  # the letters of "red" behind the first token and "a"
+    assert torch.equal(said["context"], plain["context"] * factors[None, :, None])
+
+
+def test_captions_without_brackets_are_encoded_as_ever(folder: Path) -> None:
+    models, captions = loaded(folder, TEXT), ["a cat", "", "word " * 100]
+    plain, weighted = (text.encode(models, captions, config_of(weighted_captions=on)) for on in (False, True))
+    assert all(torch.equal(plain[name], weighted[name]) for name in ("context", "pooled"))
+
+
+def test_weighting_captions_makes_other_cache_entries() -> None:
+    assert config_of(weighted_captions=True).affecting("text")["weighted_captions"] is True

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import Config, Finding, LoraTarget, hookimpl
-from loracore_networks.lora.options import LoraOptions, findings
+from loracore_networks.lora.options import LoraOptions, file_findings_of, findings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,13 +24,14 @@ def options() -> tuple[type, ...]:
 
 @hookimpl
 def check_options(config: Config) -> Sequence[Finding]:
-    """Return options of LoRA that are without effect."""
-    return findings(config)
+    """Return options of LoRA that are wrong or without effect."""
+    return [*findings(config), *file_findings_of("lora", config)]
 
 
 @hookimpl
 def build_adapter(target: LoraTarget, weights: Mapping[str, Tensor] | None, config: Config) -> Adapter | None:
     """Return the pair of low-rank factors in front of this target, or None without a rank for it."""
-    from loracore_networks.lora.adapter import build_lora
+    from loracore_networks.lora.building import build_lora
+    from loracore_networks.reading import build_from_file
 
-    return build_lora(target, weights, config)
+    return build_lora(target, None, config) if weights is None else build_from_file(target, weights, config)

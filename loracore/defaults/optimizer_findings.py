@@ -1,0 +1,77 @@
+"""What contradicts an optimizer, or is without effect under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loracore import Finding, ModelOptions, TrainingOptions
+from loracore.config.config import Config
+from loracore.config.optimizer_arguments import finds_own_rates
+from loracore.errors import ConfigError
+
+#: Options that give learning rates, to everything or to parts.
+RATES = ("learning_rate", "unet_lr", "text_encoder_lr")
+#: Options that give some learning rates in terms of others.
+FACTORS = (
+    "down_lr_weight",
+    "mid_lr_weight",
+    "up_lr_weight",
+    "loraplus_lr_ratio",
+    "loraplus_unet_lr_ratio",
+    "loraplus_text_encoder_lr_ratio",
+)
+
+
+def optimizer_findings(config: Config) -> Iterator[Finding]:
+    """Give what is wrong or without effect with the optimizer that was chosen."""
+    training = config[TrainingOptions]
+    try:
+        own = finds_own_rates(training)
+    except ConfigError:  # arguments that cannot be read: said where the optimizer is made
+        own = False
+    if own:
+        yield from _own_rates(config)
+    if training.fused_backward_pass:
+        yield from _fused(config)
+    if config[ModelOptions].full_fp16 and training.optimizer_type == "AdamW":
+        # 0.001 · gradient² is below 6e-8, where fp16 ends, for every gradient below 0.0077 (the default beta2): all but
+        # the newest is lost, and the step grows by 1/√0.001.
+        message = (
+            "full_fp16 does not go with AdamW, which would keep squares of gradients in fp16: most become 0, and its "
+            "steps up to 30 times too long"
+        )
+        fix = "set optimizer_type to AdamW8bit or Adafactor, or train with full_bf16"
+        yield Finding("unsupported", "full_fp16", message, fix)
+
+
+def _own_rates(config: Config) -> Iterator[Finding]:
+    """Give what cannot be told to an optimizer that finds its rates by itself."""
+    fix = 'add --optimizer_args "relative_step=False" "scale_parameter=False"'
+    because = "Adafactor finds its own learning rates (relative_step)"
+    for name in RATES:
+        if config.given(name):
+            yield Finding("without effect", name, f"without effect: {because}", fix)
+    for name in FACTORS:
+        if config.given(name):
+            yield Finding("wrong", name, f"{because}: there is none to multiply", fix)
+    if config[TrainingOptions].lr_warmup_steps:
+        yield Finding("wrong", "lr_warmup_steps", f"{because}: there is none to warm up", fix)
+    if config[TrainingOptions].lr_scheduler != "constant":
+        yield Finding("without effect", "lr_scheduler", f"without effect: {because} and their course", fix)
+
+
+def _fused(config: Config) -> Iterator[Finding]:
+    """Give what cannot go together with using each gradient as it arrives."""
+    training, name = config[TrainingOptions], "fused_backward_pass"
+    if training.optimizer_type != "Adafactor":
+        message = (
+            f"{name} works with Adafactor only, which treats every tensor by itself and keeps little of it; "
+            f"{training.optimizer_type} steps all of them at once, and its state is larger than the gradients"
+        )
+        yield Finding("wrong", name, message, f'set optimizer_type = "Adafactor", or drop {name}')
+    if training.gradient_accumulation_steps > 1:
+        message = f"{name} frees each gradient as it arrives: gradients of several batches cannot be added up"
+        yield Finding("wrong", name, message, "set gradient_accumulation_steps = 1 and raise train_batch_size")
+    if config[ModelOptions].mixed_precision == "fp16":
+        message = f"{name} uses each gradient as it arrives: whether fp16 has overflowed is known only after the last"
+        yield Finding("wrong", name, message, 'set mixed_precision = "bf16"')

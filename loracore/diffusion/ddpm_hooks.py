@@ -1,0 +1,32 @@
+"""The hooks that every architecture trained with DDPM noise answers alike; its module imports them as its own.
+
+They read `DdpmOptions`, which such an architecture returns among its options. No torch here until one is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loracore.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from loracore.config.config import Config
+    from loracore.types import Batch, NoisyBatch
+
+
+@hookimpl
+def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:
+    """Return the batch with DDPM noise on it."""
+    from loracore.diffusion import ddpm_steps
+
+    return ddpm_steps.noisy(batch, noise, timesteps, config)
+
+
+@hookimpl
+def loss_weighting(batch: NoisyBatch, config: Config) -> Tensor:
+    """Return the product of the loss weightings that are on."""
+    from loracore.diffusion import ddpm_steps
+
+    return ddpm_steps.loss_factors(batch, config)

@@ -1,0 +1,1 @@
+"""Files of networks under other names, and as the nearest LoRA."""

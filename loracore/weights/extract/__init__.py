@@ -1,0 +1,1 @@
+"""A LoRA of the difference of two models."""

@@ -1,0 +1,1 @@
+"""Trained networks merged into base models, and into one another."""

@@ -1,0 +1,1 @@
+"""A kind of network that `lycoris` builds with algo=glora; it has no options of its own."""

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from loracore import Config, Finding
+from loracore.config.options import CORE_OPTIONS
+from loracore.defaults.checks import check_options
+
+FIXED = ("relative_step=False",)
+
+
+def found(**options: Any) -> list[Finding]:
+    """Return what is said of some options."""
+    tables = [
+        table(**{name: value for name, value in options.items() if name in {field.name for field in fields(table)}})
+        for table in CORE_OPTIONS
+    ]
+    return list(check_options(Config(tables, {name: f"--{name}" for name in options})))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {}),
+        ({"optimizer_args": FIXED, "learning_rate": 1e-3, "unet_lr": 1e-4}, {}),
+        (
+            {"learning_rate": 1e-3, "unet_lr": 1e-4, "text_encoder_lr": (1e-5,)},
+            dict.fromkeys(("learning_rate", "unet_lr", "text_encoder_lr"), "without effect"),
+        ),
+        (
+            {"optimizer_args": ("warmup_init=True", "relative_step=False"), "learning_rate": 1e-3},
+            {"learning_rate": "without effect"},
+        ),
+        ({"lr_scheduler": "cosine"}, {"lr_scheduler": "without effect"}),
+        (
+            {"lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 5},
+            {"lr_scheduler": "without effect", "lr_warmup_steps": "wrong"},
+        ),
+        ({"optimizer_args": FIXED, "lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 5}, {}),
+        ({"loraplus_lr_ratio": 4.0}, {"loraplus_lr_ratio": "wrong"}),
+        ({"optimizer_args": ("nonsense",)}, {}),
+        ({"fused_backward_pass": True}, {}),
+        ({"fused_backward_pass": True, "gradient_accumulation_steps": 2}, {"fused_backward_pass": "wrong"}),
+        ({"fused_backward_pass": True, "mixed_precision": "fp16"}, {"fused_backward_pass": "wrong"}),
+        ({"fused_backward_pass": True, "mixed_precision": "bf16"}, {}),
+    ],
+)
+def test_what_adafactor_goes_with(options: dict[str, Any], expected: dict[str, str]) -> None:
+    assert {one.option: one.fate for one in found(optimizer_type="Adafactor", **options)} == expected
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit"])
+def test_fused_backward_pass_is_refused_with_others_and_says_why(optimizer: str) -> None:
+    (one,) = found(fused_backward_pass=True, optimizer_type=optimizer)
+    assert one.fate == "wrong"
+    assert f"{optimizer} steps all of them at once" in one.message
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"full_fp16": True, "mixed_precision": "fp16"}, {"full_fp16": "unsupported"}),
+        ({"full_fp16": True, "mixed_precision": "fp16", "optimizer_type": "AdamW8bit"}, {}),
+        ({"full_fp16": True, "mixed_precision": "fp16", "optimizer_type": "Adafactor"}, {}),
+        ({"full_bf16": True, "mixed_precision": "bf16"}, {}),
+        ({"full_fp16": True, "optimizer_type": "AdamW8bit"}, {"full_fp16": "wrong"}),
+        ({"full_bf16": True, "mixed_precision": "fp16"}, {"full_bf16": "wrong"}),
+        (
+            {"full_fp16": True, "full_bf16": True, "mixed_precision": "bf16", "optimizer_type": "AdamW8bit"},
+            {"full_fp16": "wrong"},
+        ),
+        ({"lowram": True}, {"lowram": "without effect"}),
+        ({"lowram": True, "fp8_base": True}, {}),
+        ({"lowram": True, "fp8_base_unet": True}, {}),
+        ({"lowram": True, "fp8_base_unet": True, "blocks_to_swap": 2}, {"lowram": "without effect"}),
+        ({"lowram": True, "fp8_base": True, "blocks_to_swap": 2}, {}),
+    ],
+)
+def test_precision_and_memory(options: dict[str, Any], expected: dict[str, str]) -> None:
+    assert {one.option: one.fate for one in found(**options)} == expected

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from loracore.config.config import Config
+from loracore.config.options import ModelOptions
+from loracore.diffusion.model_marks import check_marks, mark_findings
+from loracore.diffusion.options import DdpmOptions
+from loracore.errors import ConfigError
+
+V, ZTSNR = "v_parameterization", "zero_terminal_snr"
+
+
+def config_of(model: Path | str | None, **options: bool) -> Config:
+    tables = [ModelOptions(None if model is None else str(model)), DdpmOptions(**options)]
+    return Config(tables, dict.fromkeys(options, "run.toml:1"))
+
+
+def told(model: Path | str | None, **options: bool) -> list[tuple[str, str]]:
+    return [(finding.fate, finding.option) for finding in mark_findings(config_of(model, **options))]
+
+
+def file_with(folder: Path, *names: str, prediction: str | None = None) -> Path:
+    """A checkpoint with these empty tensors, and this modelspec."""
+    path = folder / "model.safetensors"
+    metadata = {} if prediction is None else {"modelspec.prediction_type": prediction}
+    save_file({"weight": torch.zeros(1), **{name: torch.zeros(0) for name in names}}, path, metadata)
+    return path
+
+
+def folder_with(folder: Path, **scheduler: object) -> Path:
+    """A folder in the diffusers layout with this scheduler."""
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler), encoding="utf-8")
+    return folder
+
+
+def test_tensors_imply_what_was_not_given(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "v_pred", "ztsnr")
+    found = list(mark_findings(config_of(path)))
+    assert [(finding.fate, finding.option, finding.value) for finding in found] == [
+        ("implied", V, True),
+        ("implied", ZTSNR, True),
+    ]
+    assert found[0].message == "v_parameterization is on: the checkpoint is marked 'v_pred'"
+    assert told(path, v_parameterization=True, zero_terminal_snr=True) == []
+
+
+@pytest.mark.parametrize(("prediction", "fates"), [("v", ["implied"]), ("epsilon", []), ("else", []), (None, [])])
+def test_the_header_implies_v_and_nothing_else(tmp_path: Path, prediction: str | None, fates: list[str]) -> None:
+    assert [fate for fate, _ in told(file_with(tmp_path, prediction=prediction))] == fates
+
+
+def test_a_tensor_counts_more_than_the_header(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "v_pred", prediction="epsilon")
+    assert told(path) == [("implied", V)]
+    assert told(path, v_parameterization=True) == []
+
+
+def test_the_scheduler_of_a_folder_implies_both(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    assert told(folder) == [("implied", V), ("implied", ZTSNR)]
+
+
+def test_a_schedulers_defaults_contradict_only_v(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, prediction_type="epsilon", rescale_betas_zero_snr=False)
+    assert told(folder) == told(folder, zero_terminal_snr=True) == []
+    assert told(folder, v_parameterization=True) == [("wrong", V)]
+
+
+@pytest.mark.parametrize("model", [None, "owner/name", "./nowhere"])
+def test_what_is_not_on_this_disk_says_nothing(model: str | None) -> None:
+    assert told(model) == []
+
+
+@pytest.mark.parametrize(("mark", "given"), [("v_pred", False), (None, True)])
+def test_a_given_option_that_the_model_contradicts_is_wrong(tmp_path: Path, mark: str | None, given: bool) -> None:
+    path = file_with(tmp_path, mark) if mark else file_with(tmp_path, prediction="epsilon")
+    (finding,) = mark_findings(config_of(path, v_parameterization=given))
+    assert (finding.fate, finding.option) == ("wrong", V)
+    assert "v_pred'" in finding.message if mark else "is 'epsilon'" in finding.message
+    assert "ignore_model_marks" in finding.fix
+
+
+@pytest.mark.parametrize("options", [{}, {"v_parameterization": False}])
+def test_ignored_marks_are_a_note_each(tmp_path: Path, options: dict[str, bool]) -> None:
+    path = file_with(tmp_path, "v_pred", "ztsnr", prediction="epsilon")
+    expected = [("without effect", V), ("without effect", ZTSNR)]
+    assert told(path, ignore_model_marks=True, **options) == expected
+
+
+def test_marks_that_contradict_each_other_are_wrong_unless_ignored(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "ztsnr", prediction="epsilon")
+    (finding,) = mark_findings(config_of(path))
+    assert (finding.fate, finding.option) == ("wrong", "pretrained_model_name_or_path")
+    assert "'ztsnr'" in finding.message
+    assert "'epsilon'" in finding.message
+    both = {"v_parameterization": True, "zero_terminal_snr": True, "ignore_model_marks": True}
+    assert told(path, **both) == [("without effect", V)]
+
+
+def test_a_pickle_is_compared_once_it_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    torch.save({"v_pred": torch.zeros(0)}, path)
+    assert told(path) == []
+    with pytest.raises(ConfigError, match="--v_parameterization"):
+        check_marks(config_of(path), ["v_pred"])
+    check_marks(config_of(path, v_parameterization=True), ["v_pred"])
+
+
+def test_late_marks_that_are_ignored_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "model.ckpt"
+    path.touch()
+    with caplog.at_level(logging.WARNING):
+        check_marks(config_of(path, ignore_model_marks=True), ["v_pred"])
+    assert "v_pred" in caplog.text
+
+
+def test_a_model_on_the_hub_is_compared_once_it_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = tmp_path / "models--owner--tiny"
+    (hub / "snapshots" / "abc").mkdir(parents=True)
+    folder_with(hub / "snapshots" / "abc", prediction_type="v_prediction")
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text("abc", encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match=r"prediction_type 'v_prediction'.*--v_parameterization"):
+        check_marks(config_of("owner/tiny"), [])
+    check_marks(config_of("owner/tiny", v_parameterization=True), [])

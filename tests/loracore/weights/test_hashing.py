@@ -1,0 +1,29 @@
+"""Hashes are those that readers of the field compute from the file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from safetensors import safe_open
+
+from loracore.training.metadata import file_hashes
+from loracore.weights.hashing import content_hash, legacy_hash
+from tests.loracore.weights.network_files import lora, write
+
+
+def test_the_legacy_hash_reads_64_kib_at_1_mib(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(0x100000) + b"a" * 0x10000 + b"b")
+    assert legacy_hash(path) == hashlib.sha256(b"a" * 0x10000).hexdigest()[:8]
+
+
+def test_the_content_s_hash_is_that_of_a_training(tmp_path: Path) -> None:
+    path = write(tmp_path / "file.safetensors", lora(), {"ss_steps": "7", "modelspec.title": "cat"})
+    assert content_hash(path) == file_hashes(lora(), {})["sshs_model_hash"]
+
+
+def test_files_of_other_programs_have_the_hash_that_they_tell(data: Path) -> None:
+    path = data / "tiny-sdxl-lora.safetensors"
+    with safe_open(path, framework="pt") as file:
+        assert content_hash(path) == file.metadata()["sshs_model_hash"]
