@@ -18,8 +18,20 @@ QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALL
 @nox.session
 def tests(session: nox.Session) -> None:
     """Install the packages and pass the tests; arguments go to pytest."""
-    install(session, "pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools", "lycoris-lora")
-    session.run("pytest", *session.posargs, env=QUIET)
+    install(
+        session,
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "hypothesis",
+        "peft",
+        "jsonschema",
+        "setuptools",
+        "lycoris-lora",
+    )
+    # A process for each processor, with one thread: many tests are small, and threads would wait for each other.
+    spread = () if session.posargs else ("--numprocesses", "auto", "--dist", "loadfile")
+    session.run("pytest", *spread, *session.posargs, env={**QUIET, "OMP_NUM_THREADS": "1"})
 
 
 @nox.session

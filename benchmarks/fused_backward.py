@@ -28,8 +28,8 @@ from loracore import Config, LoraTarget, ModelOptions, NetworkOptions, TrainingO
 from loracore.config.options import BlockOptions
 from loracore.memory.checkpointing import checkpoint_blocks
 from loracore.networks.network import Network, build_network
-from loracore.training.moving import moving
 from loracore.training.processes import Processes
+from loracore.training.updates.moving import moving
 
 GIB = 2**30
 ARGUMENTS = ("relative_step=False", "scale_parameter=False")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from loracore.cli.choice import core_options, plugin_options
@@ -12,7 +13,7 @@ from loracore.config.dataset_keys import KEYS, TABLES
 from loracore.config.declared import Declared, Option
 from loracore.config.options import PluginOptions
 from loracore.config.values import bound_text
-from loracore.weights.options import ConvertOptions, MergeOptions
+from loracore.weights.options import ConvertOptions, ExtractOptions, MergeOptions, ResizeOptions
 
 TARGET = Path(__file__).with_name("options.md")
 
@@ -20,9 +21,9 @@ TARGET = Path(__file__).with_name("options.md")
 WITHOUT_EFFECT = ("cache_info",)
 #: The architectures and networks of this repository.
 ARCHITECTURES = ("sdxl", "sd3")
-NETWORKS = ("lora",)
+NETWORKS = ("lora", "lora_fa", "dylora", "dora", "oft", "loha", "lokr", "lycoris")
 #: Commands with options of their own.
-COMMANDS = {"merge": MergeOptions, "convert": ConvertOptions}
+COMMANDS = {"merge": MergeOptions, "convert": ConvertOptions, "resize": ResizeOptions, "extract": ExtractOptions}
 
 HEADER = """\
 # The options
@@ -53,11 +54,23 @@ def _sections() -> Iterator[str]:
     yield from _tables("The core", core, core)
     for name in ARCHITECTURES:
         yield from _tables(f"Architecture `{name}`", plugin_options(PluginOptions(arch=name)), core, "architecture")
+    shown: set[type] = set()
     for name in NETWORKS:
-        choice = PluginOptions(network_module=name)
-        yield from _tables(f"Network `{name}`", plugin_options(choice), core, "network")
+        declared = plugin_options(PluginOptions(network_module=name))
+        yield from _network(name, declared, core, shown)
+        shown.update(declared.tables)
     for name, table in COMMANDS.items():
         yield from _tables(f"Command `loracore {name}`", core_options((table,)), core, "")
+
+
+def _network(name: str, declared: Declared, core: Declared, shown: set[type]) -> Iterator[str]:
+    """Give the tables of a network; those that another one has shown by their names."""
+    own = [table for table in declared.tables if table not in core.tables]
+    again = [f"`{table.__name__}`" for table in own if table in shown]
+    new = replace(declared, tables=tuple(table for table in declared.tables if table not in shown))
+    yield from _tables(f"Network `{name}`", new, core, "network")
+    if again:
+        yield f"As above: {', '.join(again)}.\n"
 
 
 def _tables(title: str, declared: Declared, core: Declared, kind: str = "core") -> Iterator[str]:

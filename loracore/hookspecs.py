@@ -54,7 +54,7 @@ def options() -> tuple[type, ...]:  # type: ignore[empty-body]  # a specificatio
 
 @hookspec
 def check_options(config: Config) -> Sequence[Finding]:  # type: ignore[empty-body]
-    """Return what is wrong, unsupported or without effect in these options; every plugin's answer is collected.
+    """Return what is wrong, unsupported, without effect or implied; every plugin's answer is collected.
 
     Called after every option has its type and range checked and before torch is imported; files may be looked at,
     quickly. Called a second time by commands that read data sets, then with ``config.datasets`` filled, which is empty

@@ -6,7 +6,7 @@ This module imports nothing of ours, and torch only for type checkers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,7 +229,8 @@ class TextFile:
     #: Who said what it holds → the width of its token embeddings. Of no use where others, not all of them, or models of
     #: another width are cached.
     encoders: Mapping[Part, int]
-    flags: Mapping[str, bool] = field(default_factory=dict)  # what scalar arrays must say
+    flags: Mapping[str, bool] = field(default_factory=dict)  # what scalar arrays must say, by option
+    recorded: Collection[str] = ()  # options that ``lengths`` tell; others that change text rule such files out
     writable: bool = True  # False: such a file holds more than our conditioning does
 
 

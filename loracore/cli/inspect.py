@@ -9,6 +9,8 @@ import click
 
 from loracore.errors import LoracoreError
 
+_BROKEN = 1  # exit code
+
 
 @click.command(short_help="Show what a LoRA file, or one of another network, holds.")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -19,7 +21,8 @@ def inspect(file: Path, picture: Path | None, *, overwrite: bool, as_json: bool)
     """Show what FILE, a trained network, holds: kinds, ranks and alphas, header, norms, broken and dead modules.
 
     The file is read one module at a time. Neither the base model nor its architecture is needed. Norms are those of
-    the change of the weight (Frobenius), alpha / rank included; some kinds tell them with the base model only.
+    the change of the weight (Frobenius), alpha / rank included; some kinds tell them with the base model only. The
+    exit code is 1 for a file with broken tensors (NaN or infinity).
     """
     _check_picture(picture, overwrite=overwrite)
 
@@ -31,14 +34,14 @@ def inspect(file: Path, picture: Path | None, *, overwrite: bool, as_json: bool)
     if picture is not None:
         from loracore.weights.inspect.norm_picture import norm_picture
 
-        with whole_file(picture, fix="make room, or give another --picture") as target:
+        with whole_file(picture, "give another --picture") as target:
             target.write(norm_picture(found))
     if as_json:
         click.echo(json.dumps(as_object(found), indent=1))
-        return
-    click.echo("\n".join(lines(found)))
-    if picture is not None:
-        click.echo(f"picture        {picture}")
+    else:
+        click.echo("\n".join([*lines(found), *([] if picture is None else [f"picture        {picture}"])]))
+    if any(tensor.bad for tensor in found.tensors):
+        click.get_current_context().exit(_BROKEN)
 
 
 def _check_picture(picture: Path | None, *, overwrite: bool) -> None:

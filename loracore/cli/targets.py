@@ -23,10 +23,12 @@ def targets(request: Request, *, json: bool) -> None:
     Computed from configurations or file headers: no weights are read. Without a base model, an architecture that has
     standard sizes shows those.
     """
+    from loracore.networks.idle_ranks import told
     from loracore.training.target_list import list_targets
 
     rows = list_targets(request.config, request.plugins)
-    for note in request.notes:
+    idle = [row.key for row in rows if row.idle_ranks]
+    for note in (*request.notes, *([told(len(idle), len(rows), idle[0])] if idle else ())):
         click.echo(f"note: {note}", err=True)
     if json:
         click.echo(json_format.dumps([asdict(row) for row in rows], indent=1))

@@ -5,6 +5,7 @@ A request's notes are about training and are not shown: nothing is trained here,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def reader(
 
 
 def target_problems(save_to: str | None, inputs: Sequence[str], config: Config) -> Iterator[Problem]:
-    """Give what is wrong with the file that is to be written: its ending, or what it would replace."""
+    """Give what is wrong with the file that is to be written: its ending, what it would replace, or its folder."""
     if not save_to:
         return
     path, where = Path(save_to), config.place("save_to")
@@ -52,6 +53,11 @@ def target_problems(save_to: str | None, inputs: Sequence[str], config: Config) 
         yield Problem(f"'{save_to}' is read, too", where, "give the result another name")
     elif path.exists() and not config[SavingOptions].overwrite:
         yield Problem(f"'{save_to}' exists already", where, "give --overwrite to replace it, or another name")
+    folder = next((folder for folder in path.absolute().parents if folder.exists()), path.absolute().parent)
+    if not folder.is_dir():
+        yield Problem(f"'{folder}' is no folder", where, "give another name")
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield Problem(f"nothing can be written into '{folder}'", where, "give another name, or change its permissions")
 
 
 def saved_as(config: Config) -> torch.dtype | None:

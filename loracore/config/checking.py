@@ -12,7 +12,7 @@ from loracore.config.config import Config
 from loracore.config.declared import Declared, Option
 from loracore.config.given import Given, merged
 from loracore.config.network_args import from_network_args
-from loracore.config.values import converted, is_finite, mistyped
+from loracore.config.values import converted, mistyped
 from loracore.errors import Problem, did_you_mean
 
 #: Messages of a validator that a plugin wrote itself; pydantic's own are said in our words.
@@ -88,9 +88,7 @@ def _validated(
             tables.append(TypeAdapter(table).validate_python(mine))
         except ValidationError as error:
             problems += _refused(error, declared.options, known)
-        endless = [name for name, value in mine.items() if not is_finite(value)]
-        problems += [mistyped(declared.options[name], known[name]) for name in endless]
-    return tables, list(dict.fromkeys(problems))
+    return tables, problems
 
 
 def _refused(error: ValidationError, options: Mapping[str, Option], known: Mapping[str, Given]) -> list[Problem]:

@@ -106,6 +106,20 @@ class Config:
             if cache in extra.get("affects", ())
         }
 
+    def changed(self, cache: CacheKind) -> list[str]:
+        """Return the names of those among `affecting` whose value is not the default."""
+        defaults = {field.name: field.default for kind in self._tables for field in fields(kind)}
+        return [name for name, value in self.affecting(cache).items() if value != defaults[name]]
+
+    def hashed_files(self) -> dict[str, str]:
+        """Return the model files that options name and headers tell, by what they are called there ("vae")."""
+        return {
+            str(extra["hashed_as"]): getattr(table, name)
+            for kind, table in self._tables.items()
+            for name, extra in _extras(kind)
+            if extra.get("hashed_as") and getattr(table, name) is not None
+        }
+
     def given(self, option: str) -> bool:
         """Tell whether the user gave this option, in a file or as a flag."""
         return option in self._places

@@ -78,14 +78,25 @@ def _known(option: Option, value: str | None, words: list[str]) -> _Reading:
     place = f"--{option.name}"
     if option.shape == "switch":
         return _switch(Given(option.name, "true" if value is None else value, place), words, has_value=False)
-    if value is not None and option.shape == "one":
-        return _Reading((Given(option.name, value, place),), free=tuple(words))
     values = words if value is None else [value, *words]
     if option.shape == "list":
         return _Reading((Given(option.name, tuple(values), place),))
     if not values:
         return _lacks_value(option.name)
-    return _Reading((Given(option.name, values[0], place),), free=tuple(values[1:]))
+    first, *others = values
+    surplus = [word for word in others if _is_number(word)]
+    free = tuple(word for word in others if word not in surplus)
+    problem = Problem(f"this option takes one value, not {len(surplus) + 1}", place, f"leave out {' '.join(surplus)}")
+    return _Reading((Given(option.name, first, place),), free, problems=(problem,) if surplus else ())
+
+
+def _is_number(word: str) -> bool:
+    """Tell whether a word is a number, which nobody calls a file."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _switch(given: Given, words: list[str], *, has_value: bool) -> _Reading:

@@ -24,13 +24,14 @@ def option(
     lt: float | None = None,
     network_arg: bool = False,
     affects: Iterable[CacheKind] = (),
+    hashed_as: str | None = None,
 ) -> Any:  # pydantic's FieldInfo, which is no type for annotations
     """Return the annotation of an option: one line of help, its range, and how else it may be given.
 
     ``network_arg`` opens the second door: ``network_args = ["name=value"]``. ``affects`` names the caches whose entries
-    depend on the value.
+    depend on the value. ``hashed_as`` is for a model's file: saved files tell name (ss_<hashed_as>_name) and hashes.
     """
-    extra: dict[str, Any] = {"network_arg": network_arg, "affects": sorted(affects)}
+    extra: dict[str, Any] = {"network_arg": network_arg, "affects": sorted(affects), "hashed_as": hashed_as}
     return Field(description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
@@ -264,10 +265,10 @@ class BlockOptions:
         float | None, option("LoRA+: up factors learn so much faster; 0: not", ge=0, network_arg=True)
     ] = None
     loraplus_unet_lr_ratio: Annotated[
-        float | None, option("LoRA+ of the denoiser (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
+        float | None, option("LoRA+ of the denoiser; 0: not (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
     ] = None
     loraplus_text_encoder_lr_ratio: Annotated[
-        float | None, option("LoRA+ of the text encoders (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
+        float | None, option("LoRA+ of the text encoders; 0: not (unset: loraplus_lr_ratio)", ge=0, network_arg=True)
     ] = None
 
     @property

@@ -18,7 +18,8 @@ def converted(option: Option, value: Any) -> Any:
     """Return a raw value as the command line would read it: "8" as 8, a single value of a list as a list of one.
 
     What cannot be read is returned as it is, for pydantic to refuse; raises ValueError for what pydantic would take but
-    no command line could mean: true for a number, a number for a switch.
+    no command line could mean: true for a number, a number for a switch; and for numbers that are not finite, each item
+    of a list by itself.
     """
     if option.shape == "list":
         items = value if isinstance(value, (list, tuple)) else (value,)
@@ -37,13 +38,17 @@ def _scalar(option: Option, value: Any) -> Any:
         raise ValueError(value)
     if option.kinds == (str,) and isinstance(value, (int, float)):
         return str(value)
+    if float in option.kinds and str not in option.kinds and _is_endless(value):
+        raise ValueError(value)
     return value
 
 
-def is_finite(value: Any) -> bool:
-    """Tell whether no number in a checked value is infinite or not a number."""
-    items = value if isinstance(value, tuple) else (value,)
-    return all(math.isfinite(item) for item in items if isinstance(item, float))
+def _is_endless(value: Any) -> bool:
+    """Tell whether a raw value is read as a number that is infinite or none at all."""
+    try:
+        return not math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def expected(option: Option) -> str:

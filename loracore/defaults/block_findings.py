@@ -53,13 +53,19 @@ def _idle_lists(config: Config) -> Iterator[Finding]:
 
 def _plus(config: Config) -> Iterator[Finding]:
     options = config[BlockOptions]
-    if config[NetworkOptions].network_train_unet_only:
+    network, ratios = config[NetworkOptions], dict[str, float | None]()
+    if network.network_train_unet_only:
         yield from _idle(config, ("loraplus_text_encoder_lr_ratio",), "the text encoders are not trained")
-    if options.loraplus_unet_lr_ratio and options.loraplus_text_encoder_lr_ratio:
-        yield from _idle(config, ("loraplus_lr_ratio",), "denoiser and text encoders have a ratio of their own")
+    else:
+        ratios["loraplus_text_encoder_lr_ratio"] = options.loraplus_text_encoder_lr_ratio
+    if not network.network_train_text_encoder_only:
+        ratios["loraplus_unet_lr_ratio"] = options.loraplus_unet_lr_ratio
+    if ratios and None not in ratios.values():
+        reason = f"all that is trained has a ratio of its own, by {' and '.join(ratios)}"
+        yield from _idle(config, ("loraplus_lr_ratio",), reason)
 
 
 def _idle(config: Config, names: tuple[str, ...], reason: str) -> Iterator[Finding]:
     for name in names:
         if config.given(name):
-            yield Finding("without effect", name, f"without effect: {reason}")
+            yield Finding("without effect", name, f"{name} has no effect: {reason}")

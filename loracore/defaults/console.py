@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
+from loracore.config.optimizer_arguments import finds_own_rates
 from loracore.data.bucket_table import bucket_lines, bucket_table
 from loracore.errors import printable
 
@@ -63,7 +64,9 @@ def header(run: Run) -> Iterator[str]:
         yield f"             {line}"
     yield f"length       {length.steps} steps, {length.epochs} epochs of {length.steps_per_epoch}; seed {run.seed}"
     rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())
-    yield f"optimizer    {config[TrainingOptions].optimizer_type}: {rates}; {config[TrainingOptions].lr_scheduler}"
+    training = config[TrainingOptions]
+    course = "relative steps, a course of its own" if finds_own_rates(training) else training.lr_scheduler
+    yield f"optimizer    {training.optimizer_type}: {rates}; {course}"
     yield f"precision    {model.mixed_precision} on {run.processes.device}"
     memory = list(_spared(model))
     if memory:

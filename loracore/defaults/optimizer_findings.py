@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loracore import Finding, ModelOptions, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates
+from loracore.config.optimizer_arguments import finds_own_rates, parse_arguments
 from loracore.errors import ConfigError
 
 #: Options that give learning rates, to everything or to parts.
@@ -25,12 +25,8 @@ FACTORS = (
 def optimizer_findings(config: Config) -> Iterator[Finding]:
     """Give what is wrong or without effect with the optimizer that was chosen."""
     training = config[TrainingOptions]
-    try:
-        own = finds_own_rates(training)
-    except ConfigError:  # arguments that cannot be read: said where the optimizer is made
-        own = False
-    if own:
-        yield from _own_rates(config)
+    if training.optimizer_type == "Adafactor":
+        yield from _adafactor(config)
     if training.fused_backward_pass:
         yield from _fused(config)
     if config[ModelOptions].full_fp16 and training.optimizer_type == "AdamW":
@@ -44,20 +40,35 @@ def optimizer_findings(config: Config) -> Iterator[Finding]:
         yield Finding("unsupported", "full_fp16", message, fix)
 
 
-def _own_rates(config: Config) -> Iterator[Finding]:
+def _adafactor(config: Config) -> Iterator[Finding]:
+    """Give what contradicts Adafactor's way of finding learning rates, or is without effect under it."""
+    training = config[TrainingOptions]
+    try:
+        arguments = parse_arguments(training.optimizer_args, "optimizer_args")
+    except ConfigError:  # said where the optimizer is made
+        return
+    if arguments.get("warmup_init") and not arguments.get("relative_step", True):
+        message = "warmup_init=True warms up the relative steps that relative_step=False turns off"
+        fix = 'drop one of them; lr_scheduler = "constant_with_warmup" warms up learning rates of your own'
+        yield Finding("wrong", "optimizer_args", message, fix)
+    elif finds_own_rates(training):
+        instead = " in the place of warmup_init=True" if arguments.get("warmup_init") else ""
+        yield from _own_rates(config, f'add --optimizer_args "relative_step=False" "scale_parameter=False"{instead}')
+
+
+def _own_rates(config: Config, fix: str) -> Iterator[Finding]:
     """Give what cannot be told to an optimizer that finds its rates by itself."""
-    fix = 'add --optimizer_args "relative_step=False" "scale_parameter=False"'
     because = "Adafactor finds its own learning rates (relative_step)"
     for name in RATES:
         if config.given(name):
-            yield Finding("without effect", name, f"without effect: {because}", fix)
+            yield Finding("without effect", name, f"{name} has no effect: {because}", fix)
     for name in FACTORS:
         if config.given(name):
-            yield Finding("wrong", name, f"{because}: there is none to multiply", fix)
+            yield Finding("wrong", name, f"{name}: {because}, and there is none to multiply", fix)
     if config[TrainingOptions].lr_warmup_steps:
         yield Finding("wrong", "lr_warmup_steps", f"{because}: there is none to warm up", fix)
     if config[TrainingOptions].lr_scheduler != "constant":
-        yield Finding("without effect", "lr_scheduler", f"without effect: {because} and their course", fix)
+        yield Finding("without effect", "lr_scheduler", f"lr_scheduler has no effect: {because} and their course", fix)
 
 
 def _fused(config: Config) -> Iterator[Finding]:

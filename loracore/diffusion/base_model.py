@@ -9,7 +9,7 @@ from typing import Protocol
 from loracore.config.config import Config, Finding
 from loracore.config.options import ModelOptions
 from loracore.diffusion.folders import LocalFolder, ModelFolder, given_path, looks_like_hub_id
-from loracore.diffusion.options import VaeOptions
+from loracore.diffusion.options import VaeOptions, vae_findings
 from loracore.errors import DataError
 from loracore.weights.headers import is_pickle
 
@@ -48,8 +48,9 @@ def model_findings(config: Config, recognition: Recognition) -> Iterator[Finding
 def file_findings(config: Config, files: Mapping[str, str | None]) -> Iterator[Finding]:
     """Give what is wrong with files of single parts, by option: absent ones, and one file given twice.
 
-    The VAE of ``VaeOptions`` is looked at too; it may be a folder or on the hub.
+    The VAE of ``VaeOptions`` is looked at too, and how it computes; it may be a folder or on the hub.
     """
+    yield from vae_findings(config)
     owners: dict[Path, str] = {}
     for name, given in {**files, "vae": config[VaeOptions].vae}.items():
         if given is None or (name == "vae" and _may_be_folder(given)):

@@ -86,13 +86,13 @@ def separate_parts(
         kind.name: lone_folder_part(kind, path, _reading(config[ModelOptions], half_first=False))
         for kind, path in folders.items()
     }
-    for kind in given:
+    for kind, path in given.items():
         if kind.group == "vae":
-            check_latents(kind, found[kind.name])
+            check_latents(kind, found[kind.name], path)
     return found
 
 
-def tell_replaced(kinds: Sequence[PartKind], config: Config, files: Mapping[str, str | None]) -> None:
+def tell_replaced(kinds: Sequence[PartKind], config: Config, files: Mapping[str, str | None] = _NONE) -> None:
     """Log each part that both the base model and a file of its own hold: the file wins."""
     base = config[ModelOptions].pretrained_model_name_or_path
     for kind in kinds:

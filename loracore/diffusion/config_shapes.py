@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -38,6 +39,17 @@ def norm_groups(widths: Iterable[int], label: str) -> int:
     if groups != NORM_GROUPS:
         _guessed(label, f"{groups} groups in each norm")
     return groups
+
+
+@contextmanager
+def guesses_untold() -> Iterator[None]:
+    """Keep guesses off the log: for loading, as the check before training says them, and other work reads no guess."""
+    level = _log.level
+    _log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        _log.setLevel(level)
 
 
 def _guessed(label: str, what: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from loracore.config.config import Config
 from loracore.config.options import CORE_OPTIONS, ModelOptions
 from loracore.diffusion.folders import HubFolder, given_path, looks_like_hub_id, open_folder
+from loracore.diffusion.options import VaeOptions, upcasts_vae
 from loracore.hookspecs import hookimpl
 from loracore.types import Part
 
@@ -27,9 +28,12 @@ def cache_identity(part: Part, config: Config) -> str:
     The files are those of the base model and those that options of the architecture name: the one called ``vae``, which
     may be a folder or an id on the hub, is the VAE's, all others are the text encoders'. A file that was copied without
     its time counts as another one: encoding again costs time, a stale cache costs the training. Samples tell weights
-    apart whose sizes and times are equal, as in images and archives with times set to zero.
+    apart whose sizes and times are equal, as in images and archives with times set to zero. A VAE that computes in
+    float32 in a run of half precision is another one, too.
     """
     known = list(_base_model(config[ModelOptions].pretrained_model_name_or_path or "", part))
+    if part == "vae" and VaeOptions in config and upcasts_vae(config):
+        known.append("float32")
     core = {field.name for table in CORE_OPTIONS for field in fields(table)}
     for name, value in config:
         if name not in core and isinstance(value, str) and value and (name == "vae") == (part == "vae"):

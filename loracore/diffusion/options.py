@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from loracore.config.config import Config, Finding
-from loracore.config.options import option
+from loracore.config.dataset_spec import CaptionRules
+from loracore.config.options import ModelOptions, option
 
 #: Tokens of a chunk between its first and its last, which CLIP's 77 positions leave.
 CHUNK_TOKENS = 75
@@ -40,12 +41,11 @@ class DdpmOptions:
 class VaeOptions:
     """Which VAE, and how it computes."""
 
-    vae: Annotated[str | None, option("file, diffusers folder or hub id of a VAE; wins over the base model's own")] = (
-        None
-    )
-    no_half_vae: Annotated[
-        bool, option("run the VAE in float32: some overflow in half precision", affects={"latents"})
-    ] = False
+    vae: Annotated[
+        str | None, option("file, diffusers folder or hub id of a VAE; wins over the base model's own", hashed_as="vae")
+    ] = None
+    #: Latents depend on it where it changes the precision alone: `cache_identity` says so, not the option.
+    no_half_vae: Annotated[bool, option("run the VAE in float32: some overflow in half precision")] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +125,39 @@ def flow_findings(config: Config) -> Iterator[Finding]:
             yield Finding("without effect", name, message)
 
 
-def clip_text_findings(config: Config) -> Sequence[Finding]:
-    """Return what is wrong among the options of ``ClipTextOptions``."""
+def upcasts_vae(config: Config) -> bool:
+    """Tell whether the VAE computes in float32 in a run that is in half precision."""
+    return config[VaeOptions].no_half_vae and config[ModelOptions].mixed_precision != "no"
+
+
+def vae_findings(config: Config) -> Iterator[Finding]:
+    """Give what is without effect among the options of ``VaeOptions``."""
+    if config[VaeOptions].no_half_vae and not upcasts_vae(config):
+        message = 'no_half_vae has no effect: with mixed_precision = "no" everything is in float32'
+        yield Finding("without effect", "no_half_vae", message, "leave it out")
+
+
+def clip_text_findings(config: Config) -> Iterator[Finding]:
+    """Give what is wrong among the options of ``ClipTextOptions``, and what tears weighted captions apart."""
     length = config[ClipTextOptions].max_token_length
-    if length is None or length % CHUNK_TOKENS == 0:
-        return ()
-    message = f"max_token_length is {length}, but captions are encoded in chunks of {CHUNK_TOKENS} tokens"
-    return (Finding("wrong", "max_token_length", message, "use 75, 150 or 225"),)
+    if length is not None and length % CHUNK_TOKENS:
+        message = f"max_token_length is {length}, but captions are encoded in chunks of {CHUNK_TOKENS} tokens"
+        yield Finding("wrong", "max_token_length", message, "use 75, 150 or 225")
+    rules = (subset.captions for dataset in config.datasets for subset in dataset.subsets)
+    tearing = sorted({name for one in rules for name in _by_tag(one)})
+    if tearing and config[ClipTextOptions].weighted_captions:
+        message = f"commas inside brackets part tags, which {', '.join(tearing)} moves or leaves out one by one"
+        yield Finding("without effect", "weighted_captions", message, "write (a:1.2), (b:1.2), not (a, b:1.2)")
+
+
+def _by_tag(rules: CaptionRules) -> Iterator[str]:
+    """Give the rules in force that treat each tag by itself."""
+    if rules.shuffle_caption:
+        yield "shuffle_caption"
+    if rules.caption_tag_dropout_rate > 0:
+        yield "caption_tag_dropout_rate"
+    if rules.token_warmup_step > 0:
+        yield "token_warmup_step"
 
 
 def chunk_count(config: Config) -> int:

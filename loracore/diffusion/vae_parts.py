@@ -29,18 +29,18 @@ def lone_folder_part(kind: PartKind, given: str, reading: Reading) -> EmptyPart:
     raise DataError(message, where=f"--{kind.option} {given}", fix="give a folder of a VAE, or a file")
 
 
-def check_latents(kind: PartKind, part: EmptyPart) -> None:
-    """Raise DataError for a VAE whose latents are not those that the architecture's denoisers are trained on."""
-    vae, standard = part.module, kind.standard()
+def check_latents(kind: PartKind, part: EmptyPart, given: str) -> None:
+    """Raise DataError for the VAE that was ``given`` when its latents are not those of the architecture's denoisers."""
+    vae, standard, where = part.module, kind.standard(), f"--{kind.option} {given}"
     if not isinstance(vae, AutoencoderKL):
         message = "the VAE is not the one that its kind builds"
         raise TypeError(message)
     if vae.config.latent_channels != standard["latent_channels"]:
         message = f"this VAE has {vae.config.latent_channels} latent channels, not {standard['latent_channels']}"
-        raise DataError(message, where=f"--{kind.option} {part.folder}", fix=_FIX)
+        raise DataError(message, where=where, fix=_FIX)
     scaling = (vae.config.scaling_factor, vae.config.shift_factor or 0.0)
     if scaling != (own := (standard["scaling_factor"], standard.get("shift_factor") or 0.0)):
         message = (
             f"this VAE's latents are scaled by {scaling[0]} and shifted by {scaling[1]}, not by {own[0]} and {own[1]}"
         )
-        raise DataError(message, where=f"--{kind.option} {part.folder}", fix=_FIX)
+        raise DataError(message, where=where, fix=_FIX)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from loracore.diffusion.folders import HubFolder, ModelFolder
 from loracore.errors import DataError
-from loracore.weights.headers import Shape, is_pickle, pickle_refused, read_header
+from loracore.weights.headers import Header, Shape, is_pickle, pickle_refused, read_header
 from loracore.weights.plain_reading import read_plainly
 
 #: What headers call the kinds of fp8.
@@ -27,6 +27,9 @@ _FP8 = {
     torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
     torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
 }
+
+#: So few tensors are read without mapping: the library reads a file's whole header each time it is opened.
+_FEW = 4
 
 #: What torch's weights_only reader says of a class or function in a pickle.
 _REFUSED = re.compile(r"GLOBAL (\S+)")
@@ -50,7 +53,7 @@ def open_weights(path: Path, *, allow_pickle: bool, mapped: bool = True) -> Weig
     """
     if not is_pickle(path):
         header = read_header(path)
-        read = partial(_read_safetensors, path) if mapped else partial(read_plainly, header)
+        read = partial(_read_mapped, header) if mapped else partial(read_plainly, header)
         return Weights(path, header.shapes, read, header.dtypes)
     if not allow_pickle:
         raise pickle_refused(path)
@@ -124,9 +127,12 @@ def _joined(origin: Path, shards: Sequence[Weights]) -> Weights:
     return Weights(origin, shapes, partial(_read_shards, shards), dtypes)
 
 
-def _read_safetensors(path: Path, names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+def _read_mapped(header: Header, names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    if len(names) <= _FEW:
+        yield from read_plainly(header, names, device)
+        return
     place = "cpu" if device.type == "cpu" else str(device)  # the library knows no "cpu:0"
-    with safe_open(path, framework="pt", device=place) as file:
+    with safe_open(header.path, framework="pt", device=place) as file:
         for name in names:
             yield name, file.get_tensor(name)
 

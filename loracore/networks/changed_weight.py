@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from loracore.networks.adapter import Adapter
 from loracore.networks.masks import Dropouts, Masks
+from loracore.networks.norms import limiting_factor
+from loracore.networks.row_order import swap_halves
 from loracore.noise.rng import SampleRng
 from loracore.types import LoraTarget
 
@@ -84,7 +86,7 @@ class ChangedWeight(Adapter):
         """Return this layer's rows of the change."""
         whole = self.change(self._in_file(weights) if self.change.needs_weight else None)
         rows: Tensor = whole.split(self._rows)[index]
-        return _swap_halves(rows) if self._swapped_halves else rows
+        return swap_halves(rows) if self._swapped_halves else rows
 
     def file_tensors(self) -> Mapping[str, Tensor]:
         """Return the formula's tensors."""
@@ -111,7 +113,7 @@ class ChangedWeight(Adapter):
         """Shrink the change when its norm is larger; a change that needs the weight is left alone."""
         if not self.change.needs_weight:
             norm = self.change(None).norm()
-            self.change.shrink((largest / norm.clamp(min=largest / 2)).clamp(max=1))
+            self.change.shrink(limiting_factor(norm, largest))
 
     @property
     def rank(self) -> int:
@@ -123,14 +125,10 @@ class ChangedWeight(Adapter):
 
     def _in_file(self, weights: Sequence[Tensor]) -> Tensor:
         """Return the weight that the file's change belongs to."""
-        rows = [_swap_halves(weight) if self._swapped_halves else weight for weight in weights]
+        rows = [swap_halves(weight) if self._swapped_halves else weight for weight in weights]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
 def _weight(layer: nn.Module) -> Tensor:
     assert isinstance(layer.weight, Tensor)
     return layer.weight.detach().float()
-
-
-def _swap_halves(rows: Tensor) -> Tensor:
-    return torch.cat(rows.chunk(2)[::-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,11 +94,11 @@ class Network:
             for name, tensor in entry.adapter.file_tensors().items()
         }
 
-    def load(self, tensors: Mapping[str, Tensor], source: str) -> int:
+    def load(self, tensors: Mapping[str, Tensor], source: str, *, own_ranks: bool = True) -> int:
         """Take over a file's tensors and return how many adapters found theirs.
 
         Raises DataError when the file holds keys of no adapter here, or none at all; adapters that the file does not
-        know keep what they have.
+        know keep what they have. Without ``own_ranks`` the adapters have been made for the file.
         """
         by_key = split_by_key(tensors)
         unknown = sorted(set(by_key) - {entry.target.key for entry in self.entries})
@@ -106,16 +106,22 @@ class Network:
             wrong = misnamed(tensors, source)
             if wrong is not None:
                 raise DataError.of([wrong])
-            raise _stranger(unknown, [entry.target.key for entry in self.entries], source)
+            raise _stranger(unknown, set(by_key) - set(unknown), self, source, own_ranks=own_ranks)
         found = [entry for entry in self.entries if entry.target.key in by_key]
         for entry in found:
-            try:
+            with naming(entry.target.key, source):
                 entry.adapter.load_file_tensors(by_key[entry.target.key])
-            except DataError as error:
-                problem = error.problems[0]
-                message = f"{entry.target.key}: {problem.message}"
-                raise DataError(message, where=source, fix=problem.fix) from error
         return len(found)
+
+
+@contextmanager
+def naming(key: str, source: str) -> Iterator[None]:
+    """Put a module's key and its file before what is said to be wrong with its tensors."""
+    try:
+        yield
+    except DataError as error:
+        problem = error.problems[0]
+        raise DataError(f"{key}: {problem.message}", where=source, fix=problem.fix) from error
 
 
 def split_by_key(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -131,17 +137,20 @@ def build_network(
     targets: Sequence[LoraTarget],
     build_adapter: Callable[[LoraTarget, Mapping[str, Tensor] | None], Adapter | None],
     weights: Mapping[str, Tensor] | None = None,
+    source: str = "",
 ) -> Network:
     """Return the network whose adapters ``build_adapter`` makes; None from it leaves a target alone.
 
-    With ``weights`` (``dim_from_weights``) only the targets that the file knows get an adapter, with the file's ranks.
+    With ``weights`` (``dim_from_weights``) only the targets that the file knows get an adapter, with the file's ranks;
+    ``source`` is what errors call it.
     """
     by_key = None if weights is None else split_by_key(weights)
     entries = []
     for target in targets:
         if by_key is not None and target.key not in by_key:
             continue
-        adapter = build_adapter(target, None if by_key is None else by_key[target.key])
+        with naming(target.key, source):
+            adapter = build_adapter(target, None if by_key is None else by_key[target.key])
         if adapter is not None:
             entries.append(Entry(target, adapter))
     return Network(entries)
@@ -155,10 +164,15 @@ def _adapted(base: Callable[[Tensor], Tensor], entry: Entry, index: int, strengt
     return adapted if strength.multiplier == 1 else output + (adapted - output) * strength.multiplier
 
 
-def _stranger(unknown: Sequence[str], known: Sequence[str], source: str) -> DataError:
+def _stranger(
+    unknown: Sequence[str], placed: Collection[str], network: Network, source: str, *, own_ranks: bool
+) -> DataError:
+    """Return the error that modules of a file have no place; a nearest name helps where others have theirs."""
     if not unknown:
         return DataError("the file holds no tensors", where=source)
     message = f"{len(unknown)} modules of the file have no place in this run's network, for example '{unknown[0]}'"
-    hint = did_you_mean(unknown[0], known)
-    fix = f"{hint} " if hint else ""
-    return DataError(message, where=source, fix=f"{fix}use the options it was trained with, or --dim_from_weights")
+    keys = [entry.target.key for entry in network.entries]
+    hint = did_you_mean(unknown[0], keys) if placed or len(unknown) == 1 else ""
+    own = "use the options it was trained with" + (", or --dim_from_weights" if own_ranks else "")
+    other = "a file of another architecture cannot be used"
+    return DataError(message, where=source, fix=f"{hint} {own}; {other}".strip())

@@ -59,11 +59,26 @@ def learning_rate(target: LoraTarget, config: Config) -> float:
     return rates[min(number, len(rates)) - 1]
 
 
+def moves(target: LoraTarget, config: Config) -> bool:
+    """Tell whether a target's adapter is trained: it has a learning rate, and its output is used."""
+    return learning_rate(target, config) != 0 and not target.expected_unused
+
+
+def still_groups(network: Network, config: Config) -> list[str]:
+    """Return the names of the groups that no optimizer has, because all learning rates in them are 0."""
+    rates: dict[str, set[float]] = {}
+    for entry in network.entries:
+        if not entry.target.expected_unused:
+            rates.setdefault(_group(entry.target), set()).add(learning_rate(entry.target, config))
+    return [name for name, found in rates.items() if found == {0}]
+
+
 def up_ratio(part: str, config: Config) -> float | None:
-    """Return by how much LoRA+ (arXiv 2402.12354) speeds up the up factors of a part; None: not at all."""
+    """Return by how much LoRA+ (arXiv 2402.12354) speeds up the up factors of a part; None, never 0: not at all."""
     options = config[BlockOptions]
     own = options.loraplus_text_encoder_lr_ratio if is_text(part) else options.loraplus_unet_lr_ratio
-    return own or options.loraplus_lr_ratio or None
+    ratio = options.loraplus_lr_ratio if own is None else own
+    return ratio or None
 
 
 def parameter_groups(network: Network, config: Config) -> list[ParameterGroup]:
@@ -75,9 +90,9 @@ def parameter_groups(network: Network, config: Config) -> list[ParameterGroup]:
     """
     grouped: dict[tuple[str, float], list[Entry]] = {}
     for entry in network.entries:
-        rate = learning_rate(entry.target, config)
-        if rate and not entry.target.expected_unused:
-            grouped.setdefault((entry.target.group or _name(entry.target.part), rate), []).append(entry)
+        if moves(entry.target, config):
+            place = (_group(entry.target), learning_rate(entry.target, config))
+            grouped.setdefault(place, []).append(entry)
     _check_up_factors([entry for entries in grouped.values() for entry in entries], config)
     groups = (group for (name, rate), found in grouped.items() for group in _groups(name, rate, found, config))
     return [group for group in groups if group.parameters]
@@ -106,5 +121,7 @@ def _check_up_factors(entries: Sequence[Entry], config: Config) -> None:
             raise ConfigError(message, where=config.place(given), fix=f"leave {given} out, or train another network")
 
 
-def _name(part: str) -> str:
-    return f"textencoder {part.removeprefix('te')}" if is_text(part) else part
+def _group(target: LoraTarget) -> str:
+    """Return the name of the group that a target belongs to."""
+    part = target.part
+    return target.group or (f"textencoder {part.removeprefix('te')}" if is_text(part) else part)

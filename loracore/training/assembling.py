@@ -15,34 +15,36 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
-from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
+from loracore.config.options import ModelOptions, NetworkOptions, TrainingOptions
 from loracore.data.index import Index
 from loracore.data.scanning import Scanned
 from loracore.data.summary import dataset_metadata
 from loracore.errors import ConfigError, LoracoreError
 from loracore.memory.fitting import spare_activations, unneeded
 from loracore.networks.adapter import Adapter
-from loracore.networks.network import Network, build_network
-from loracore.networks.rates import parameter_groups, trains
+from loracore.networks.idle_ranks import idle_rank_notes
+from loracore.networks.network import Entry, Network, build_network
+from loracore.networks.rates import parameter_groups, part_of, still_groups, trains
 from loracore.noise.rng import derive_seed
-from loracore.training.adafactor import advice
-from loracore.training.caching import caches_latents
+from loracore.training.caches.caching import caches_latents
 from loracore.training.history import LAG, History
 from loracore.training.length import Length
-from loracore.training.metadata import BaseModelHashes, run_metadata
-from loracore.training.moving import Moving, check_fused, moving, trained_dtype
-from loracore.training.optimizers import describe, try_optimizer
+from loracore.training.metadata import model_hashes, run_metadata
+from loracore.training.network_weights import placed_weights
 from loracore.training.outputs import ResultFiles
-from loracore.training.phases import Loading
+from loracore.training.phases import Loading, free_memory
 from loracore.training.preparing import Prepared, Preparing, prepare
 from loracore.training.processes import Processes, weight_dtype
 from loracore.training.progress import Progress
 from loracore.training.run import Run
 from loracore.training.run_targets import run_targets
 from loracore.training.step import Forward
+from loracore.training.text_split import ALL_CACHED, TextSplit, check_text_cache, split_notes, split_text
+from loracore.training.updates.adafactor import advice
+from loracore.training.updates.moving import Moving, check_fused, moving, trained_dtype
+from loracore.training.updates.optimizers import describe, try_optimizer
 from loracore.types import LoraTarget, Models, Part
-from loracore.weights.convert.kohya_keys import under_known_keys
-from loracore.weights.merge.base_weights import base_weights_lines, base_weights_metadata
+from loracore.weights.merge.base_weights import base_weights_lines, base_weights_metadata, check_base_weights
 
 #: A run loads all of them, one phase after the other.
 ALL_PARTS: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
@@ -60,8 +62,7 @@ class Plan:
     scanned: Scanned
     weights: Mapping[str, Tensor] | None  # of network_weights
     notes: Sequence[str]
-    cached_text: tuple[Part, ...] = ("text",)  # text encoders whose outputs are encoded once
-    live_text: tuple[Part, ...] = ()  # text encoders that encode in every step: they train
+    text: TextSplit = ALL_CACHED  # until the network is known
 
     @property
     def loading(self) -> Loading:
@@ -86,21 +87,21 @@ def rehearse(plan: Plan) -> Plan:
     try_optimizer(config[TrainingOptions])
     check_fused(config[TrainingOptions], plan.processes)
     plan.hook.check_models(parts=ALL_PARTS, config=config)
+    check_base_weights(plan.hook, config)
     loading = replace(plan.loading, device=torch.device("meta"))
     models = loading.models(*trained_kinds(config))
     targets = run_targets(plan.hook, models, config)
-    network, found = _network(plan, targets)
+    network, found = _network(plan, models, targets)
     if not parameter_groups(network, config):
         message = "nothing is trained: the learning rate of every part that trains is 0"
         given = next((name for name in ("unet_lr", "text_encoder_lr") if config.given(name)), "learning_rate")
         raise ConfigError(message, where=config.place(given), fix="give a learning rate above 0")
     adapted = {entry.target.part for entry in network.entries}
     _check_placed(adapted & models.placed)
-    if adapted & set(models.text):
-        adaptable = {target.part for target in targets if target.rank != 0} | adapted
-        plan = _split_text(plan, tuple(models.text), adaptable)
-    _check_text_cache(plan)
-    plan = replace(plan, notes=[*plan.notes, *_advice(plan, network)])
+    encoders, started = tuple(models.text), {part_of(name) for name in plan.weights or ()}
+    split = split_text(encoders, network, config, started)
+    check_text_cache(split, encoders, network, config)
+    plan = replace(plan, text=split, notes=[*plan.notes, *_advice(plan, network), *split_notes(split)])
     if plan.weights is not None and found < len(network.entries):
         note = f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh"
         return replace(plan, notes=[*plan.notes, note])
@@ -111,6 +112,10 @@ def _advice(plan: Plan, network: Network) -> Iterator[str]:
     """Give notes on options that mean little, or something else, in this run."""
     training = plan.config[TrainingOptions]
     yield from (f"merged into the base model: {line}" for line in base_weights_lines(plan.config))
+    still = still_groups(network, plan.config)
+    if still:
+        yield f"{', '.join(still)}: learning rate 0, kept as they start"
+    yield from idle_rank_notes(network)
     yield from unneeded(plan.config, plan.processes.device)
     yield from advice(training)
     if finds_own_rates(training) and any(entry.target.lr is not None for entry in network.entries):
@@ -126,37 +131,19 @@ def _check_placed(elsewhere: AbstractSet[Part]) -> None:
         raise ConfigError(message, where="--network_module", fix=fix)
 
 
-def _check_text_cache(plan: Plan) -> None:
-    """Raise ConfigError when captions are to be encoded once, and every text encoder trains."""
-    if plan.cached_text or not plan.config[DataOptions].demands_text_cache:
-        return
-    given = ("cache_text_encoder_outputs_to_disk", "cache_text_encoder_outputs")
-    name = next((name for name in given if plan.config.given(name)), given[-1])
-    message = "cached text-encoder outputs would be stale: every text encoder of this model trains"
-    raise ConfigError(message, where=plan.config.place(name), fix=f"add --network_train_unet_only, or drop {name}")
-
-
-def _split_text(plan: Plan, encoders: tuple[Part, ...], adaptable: set[str]) -> Plan:
-    """Return the plan with the text encoders that train kept apart from those that no network has a place in."""
-    live = tuple(name for name in encoders if name in adaptable)
-    if live == encoders:
-        return replace(plan, live_text=("text",), cached_text=())
-    return replace(plan, live_text=live, cached_text=tuple(name for name in encoders if name not in live))
-
-
 def ready_data(plan: Plan) -> Prepared:
     """Return the data of the run, encoded as far as the options allow."""
-    return prepare(Preparing(plan.loading, plan.processes, plan.seed, plan.scanned.training, plan.cached_text))
+    return prepare(Preparing(plan.loading, plan.processes, plan.seed, plan.scanned.training, plan.text.cached))
 
 
 def assemble_run(plan: Plan, files: ResultFiles) -> Run:
     """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
     config, device = plan.config, plan.processes.device
-    model = config[ModelOptions].pretrained_model_name_or_path or ""
-    base_model = BaseModelHashes(model, wanted=plan.processes.main)
-    ready = ready_data(plan)
+    hashes = model_hashes(config, wanted=plan.processes.main)
+    ready, still = ready_data(plan), _still_entries(plan)
     models = plan.loading.models(*_parts_of_steps(plan))
-    network, _ = _network(plan, run_targets(plan.hook, models, config))
+    trained, _ = _network(plan, models, run_targets(plan.hook, models, config))
+    network = Network([*still, *trained.entries])
     _attach(plan, network, models)
     length, index = ready.course.length, ready.loader.index
     moved_by = moving(network, config, plan.processes, length.steps)
@@ -178,7 +165,7 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
         progress=Progress(length.steps, index.samples / length.steps_per_epoch, shown=plan.processes.main),
         files=files,
         metadata=_metadata(plan, index, models, network, moved_by, length),
-        base_model=base_model,
+        hashes=hashes,
         resolution=plan.datasets[0].resolution,
         started=time.time(),
         notes=[*plan.notes, *ready.notes],
@@ -201,7 +188,8 @@ def adapters_for(
 
     from_file = config[NetworkOptions].dim_from_weights
     chosen = [target for target in targets if trains(target.part, config) and (from_file or target.rank != 0)]
-    return build_network(chosen, build, weights if from_file else None)
+    source = config[NetworkOptions].network_weights or ""
+    return build_network(chosen, build, weights if from_file else None, source)
 
 
 def _metadata(
@@ -231,18 +219,33 @@ def trained_kinds(config: Config) -> tuple[Part, ...]:
 def _parts_of_steps(plan: Plan) -> tuple[Part, ...]:
     """Return the parts that steps need."""
     vae: tuple[Part, ...] = () if caches_latents(plan.config) else ("vae",)
-    return ("denoiser", *plan.live_text, *vae)
+    return ("denoiser", *plan.text.live, *vae)
 
 
-def _network(plan: Plan, targets: Sequence[LoraTarget]) -> tuple[Network, int]:
+def _still_entries(plan: Plan) -> list[Entry]:
+    """Return the adapters of cached text encoders, for the file alone; they hold none of the encoders' layers."""
+    if not plan.text.still:
+        return []
+    parts = plan.text.still if plan.text.live else plan.text.cached  # one by one only where that cannot be helped
+    models = plan.loading.models(*parts)  # some kinds of adapters start from the weights
+    targets = [one for one in run_targets(plan.hook, models, plan.config) if one.part in plan.text.still]
+    network = adapters_for(plan.hook, targets, plan.config, plan.seed, None)
+    found = [Entry(replace(entry.target, layers=()), entry.adapter) for entry in network.entries]
+    del models, targets, network
+    free_memory(plan.config)
+    return found
+
+
+def _network(plan: Plan, models: Models, targets: Sequence[LoraTarget]) -> tuple[Network, int]:
     """Return the network for these layers, and how many of its modules start from a file."""
     config, found = plan.config, 0
-    weights = None if plan.weights is None else under_known_keys(plan.weights, targets)
+    weights = placed_weights(plan.hook, models, config, plan.weights, targets)
     network = adapters_for(plan.hook, targets, config, plan.seed, weights)
+    if weights is not None:
+        own = config[NetworkOptions]
+        found = network.load(weights, own.network_weights or "", own_ranks=not own.dim_from_weights)
     if not network.entries:
         raise _no_place(targets)
-    if weights is not None:
-        found = network.load(weights, config[NetworkOptions].network_weights or "")
     return network, found
 
 

@@ -10,7 +10,7 @@ from loracore.config.config import Config, Finding
 from loracore.config.options import NetworkOptions
 from loracore.errors import DataError, Problem
 from loracore.networks.spellings import misnamed
-from loracore.weights.headers import is_pickle, read_header
+from loracore.weights.network_header import network_header
 
 _FILES, _RATIOS = "base_weights", "base_weights_multiplier"
 
@@ -19,7 +19,9 @@ def base_weight_findings(config: Config) -> Iterator[Finding]:
     """Give strengths that are none or too many, and files that are missing, damaged, or no trained networks."""
     network = config[NetworkOptions]
     files, ratios = network.base_weights, network.base_weights_multiplier
-    if len(ratios) > len(files):
+    if ratios and not files:
+        yield Finding("wrong", _RATIOS, f"{_RATIOS} without {_FILES}", f"give --{_FILES} FILE, or leave {_RATIOS} out")
+    elif len(ratios) > len(files):
         message = f"{len(ratios)} strengths for {len(files)} files of base_weights"
         yield Finding("wrong", _RATIOS, message, "give one for each file at most; 1 counts for the others")
     for ratio in ratios:
@@ -35,11 +37,7 @@ def _file_problem(path: Path) -> Problem | None:
     """Return what is wrong with a file by its header, None when nothing is."""
     if not path.is_file():
         return Problem("there is no such file", fix="check the path; it is relative to the working directory")
-    if is_pickle(path):
-        return Problem(
-            "this is a pickle, which can hold code that runs when it is read", fix="give a .safetensors file"
-        )
     try:
-        return misnamed(read_header(path).shapes, str(path))
+        return misnamed(network_header(path).shapes, str(path))
     except DataError as error:
         return error.problems[0]

@@ -29,5 +29,5 @@ def write_network(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         message = f"{len(bad)} tensors are not finite, for example {bad[0]}: the file is not written"
         raise LoracoreError(message, where=str(path), fix="lower learning_rate")
     hashes = file_hashes(tensors, metadata)
-    with whole_file(path, fix="make room, or give another --output_dir") as file:
+    with whole_file(path, "give another --output_dir") as file:
         file.write(save(dict(tensors), {**metadata, **hashes}))

@@ -39,6 +39,6 @@ def fill_caches(
 
 def _uncached(plan: Plan) -> Iterator[str]:
     """Give the text encoders that a run with these options asks in every step, so that there is nothing to keep."""
-    if plan.live_text:
-        trained = "the text encoders" if "text" in plan.live_text else ", ".join(plan.live_text)
-        yield f"captions: not cached for {trained}: their adapters train"
+    if plan.text.live:
+        adapted = "the text encoders" if "text" in plan.text.live else ", ".join(plan.text.live)
+        yield f"captions: not cached for {adapted}, whose adapters change what they say"

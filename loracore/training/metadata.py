@@ -162,32 +162,45 @@ def file_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
     }
 
 
-class BaseModelHashes:
-    """The base model's name and hashes, computed in the background while the run is assembled."""
+class ModelHashes:
+    """A model's name and hashes, computed in the background while the run is assembled.
 
-    def __init__(self, model: str, *, wanted: bool = True) -> None:
+    ``kind`` is what the field's keys call it: "sd_model" is the base model, "vae" one in the place of its own.
+    """
+
+    def __init__(self, model: str, kind: str = "sd_model", *, wanted: bool = True) -> None:
         path = Path(model)
-        self._name = path.name if path.exists() else model
-        self._found: Future[dict[str, str]] | None = None
+        self._kind, self._name = kind, path.name if path.exists() else model
+        self._found: Future[tuple[str, str]] | None = None
         if wanted and path.is_file():
             self._found = Future()
             # A daemon: a run that fails early does not wait for gigabytes to be read.
             Thread(target=_fulfil, args=(self._found, path), name="hash", daemon=True).start()
 
     def metadata(self) -> dict[str, str]:
-        """Return ss_sd_model_name and, for a single file, both hashes; waits until they are known."""
-        hashes = {} if self._found is None else self._found.result()
-        return {"ss_sd_model_name": self._name, **hashes}
+        """Return the name (ss_sd_model_name) and, for a single file, both hashes; waits until they are known."""
+        name = {f"ss_{self._kind}_name": self._name}
+        if self._found is None:
+            return name
+        legacy, whole = self._found.result()
+        return {**name, f"ss_{self._kind}_hash": legacy, f"ss_new_{self._kind}_hash": whole}
 
 
-def _fulfil(promise: Future[dict[str, str]], path: Path) -> None:
+def model_hashes(config: Config, *, wanted: bool) -> list[ModelHashes]:
+    """Return the hashes of the base model, and of the files that options put in the place of its parts."""
+    base = ModelHashes(config[ModelOptions].pretrained_model_name_or_path or "", wanted=wanted)
+    return [base, *(ModelHashes(path, kind, wanted=wanted) for kind, path in config.hashed_files().items())]
+
+
+def _fulfil(promise: Future[tuple[str, str]], path: Path) -> None:
     try:
-        promise.set_result(_model_hashes(path))
+        promise.set_result(_hashes(path))
     except OSError as error:
         promise.set_exception(error)
 
 
-def _model_hashes(path: Path) -> dict[str, str]:
+def _hashes(path: Path) -> tuple[str, str]:
+    """Return the short hash of old tools, and SHA-256."""
     whole = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(LEGACY_OFFSET)
@@ -195,7 +208,7 @@ def _model_hashes(path: Path) -> dict[str, str]:
         file.seek(0)
         while chunk := file.read(1 << 20):
             whole.update(chunk)
-    return {"ss_sd_model_hash": legacy, "ss_new_sd_model_hash": whole.hexdigest()}
+    return legacy, whole.hexdigest()
 
 
 def _text_rates(config: Config, network: Network) -> object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import pluggy
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,30 +15,85 @@ from loracore.config.config import Config
 from loracore.config.options import ModelOptions, NetworkOptions
 from loracore.errors import DataError
 from loracore.networks.rates import part_of, trains
-from loracore.weights.headers import read_header
+from loracore.networks.spellings import misnamed
+from loracore.types import LoraTarget, Models
+from loracore.weights.convert.kohya_keys import under_known_keys
+from loracore.weights.headers import Header
+from loracore.weights.network_header import check_modules, network_header, other_architecture
 from loracore.weights.plain_reading import read_plainly
+
+_SHOWN = 3
 
 
 def read_network_weights(config: Config) -> tuple[Mapping[str, Tensor] | None, list[str]]:
     """Return the tensors of ``network_weights`` that this run trains, and notes on what is left out.
 
-    Raises DataError for a file that cannot be read.
+    Raises DataError for a file that cannot be read or is damaged, for numbers that are not finite, in whichever part,
+    and when no part of it trains.
     """
     network = config[NetworkOptions]
     if network.network_weights is None:
         return None, []
     path, mapped = Path(network.network_weights), not config[ModelOptions].disable_mmap_load_safetensors
+    header = network_header(path)
+    check_modules(header)
     try:
-        tensors = load_file(path) if mapped else _read_plainly(path)
+        tensors = load_file(path) if mapped else _read_plainly(header)
     except (OSError, SafetensorError) as error:
         message = f"network_weights cannot be read: {error}"
         raise DataError(message, where=str(path), fix="give a whole .safetensors file of a LoRA") from error
+    _check_finite(tensors, path)
     own = {name: tensor for name, tensor in tensors.items() if trains(part_of(name), config)}
     if len(own) == len(tensors):
         return tensors, []
+    if not own:
+        wrong = misnamed(tensors, str(path))
+        if wrong is not None:
+            raise DataError.of([wrong])
+        fix = "leave out network_weights, or --network_train_unet_only / --network_train_text_encoder_only"
+        raise DataError("none of its parts train in this run", where=str(path), fix=fix)
     return own, [f"network_weights: {len(tensors) - len(own)} tensors of parts that do not train are left out"]
 
 
-def _read_plainly(path: Path) -> dict[str, Tensor]:
-    header = read_header(path)
+def placed_weights(
+    hook: pluggy.HookRelay,
+    models: Models,
+    config: Config,
+    weights: Mapping[str, Tensor] | None,
+    targets: Collection[LoraTarget],
+) -> Mapping[str, Tensor] | None:
+    """Return the tensors of ``network_weights`` under the targets' own keys.
+
+    Raises DataError when modules have no place in the model because the file's header is of another architecture.
+    """
+    if weights is None:
+        return None
+    placed = under_known_keys(weights, targets)
+    path = Path(config[NetworkOptions].network_weights or "")
+    unknown = sorted({name.partition(".")[0] for name in placed} - {target.key for target in targets})
+    if not unknown:
+        return placed
+    if models.denoiser is None:  # only text encoders train, but the denoiser tells which model it is
+        denoiser = frozenset({"denoiser"})
+        models = hook.load_models(parts=denoiser, device=torch.device("meta"), dtype=torch.float32, config=config)
+    other = other_architecture(network_header(path).metadata, hook.file_metadata(models=models, config=config))
+    if other is None:
+        return placed
+    message = f"the file is of another architecture: its header says '{other[0]}', this run's model is '{other[1]}'"
+    fix = f"give a file of this architecture; '{unknown[0]}' has no place in this model"
+    raise DataError(message, where=str(path), fix=fix)
+
+
+def _read_plainly(header: Header) -> dict[str, Tensor]:
     return dict(read_plainly(header, header.shapes, torch.device("cpu")))
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise DataError, with all that it can name in a few lines, for tensors with NaN or infinity."""
+    bad = sorted(name for name, one in tensors.items() if one.is_floating_point() and not one.float().isfinite().all())
+    if not bad:
+        return
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    message = f"network_weights: {len(bad)} of {len(tensors)} tensors hold NaN or infinity: "
+    fix = "the training that wrote the file broke down: give an earlier save"
+    raise DataError(f"{message}{', '.join(bad[:_SHOWN])}{more}", where=str(path), fix=fix)

@@ -13,7 +13,7 @@ from loracore.config.config import Config
 from loracore.config.options import ModelOptions
 from loracore.memory.fitting import fit_models, load_device
 from loracore.types import Models, Part
-from loracore.weights.merge.base_weights import check_base_weights, merge_base_weights
+from loracore.weights.merge.base_weights import merge_base_weights
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,17 +29,14 @@ class Loading:
     def models(self, *parts: Part) -> Models:
         """Return the named parts of the base model, on the device as far as they fit there.
 
-        Networks of base_weights are in the weights, before these become float8 or wait for their turn; on the meta
-        device it is only looked at whether they fit. Raises ConfigError when options that spare memory do not fit this
-        model, DataError when base_weights do not.
+        Networks of base_weights are in the weights, before these become float8 or wait for their turn; nothing is
+        looked at on the meta device. Raises ConfigError when options that spare memory do not fit this model.
         """
         place = load_device(self.config, self.device, parts)
         loaded: Models = self.hook.load_models(
             parts=frozenset(parts), device=place, dtype=self.dtype, config=self.config
         )
-        if self.device.type == "meta":
-            check_base_weights(self.hook, self.config)
-        else:
+        if self.device.type != "meta":
             merge_base_weights(self.hook, self.config, loaded)
         fit_models(loaded, self.device, self.dtype, self.config, stay=loaded.placed)
         if self.adapt is not None:

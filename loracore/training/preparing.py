@@ -18,17 +18,17 @@ from loracore.data.sampler import batches_per_epoch
 from loracore.data.store.cache_store import CacheStore
 from loracore.data.visits import Draws
 from loracore.errors import DataError
-from loracore.training.caching import (
+from loracore.training.caches.caching import (
     Filled,
     caches_latents,
     fill_latents,
     fill_texts,
     open_store,
 )
+from loracore.training.caches.picture_keys import PictureKeys, picture_keys
 from loracore.training.course import Course
 from loracore.training.length import run_length
 from loracore.training.phases import Loading
-from loracore.training.picture_keys import PictureKeys, picture_keys
 from loracore.training.processes import Processes
 from loracore.types import Part
 

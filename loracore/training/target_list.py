@@ -10,12 +10,12 @@ import torch
 
 from loracore.config.config import Config
 from loracore.config.options import NetworkOptions
+from loracore.networks.idle_ranks import has_idle_ranks
 from loracore.networks.network import Entry
-from loracore.networks.rates import learning_rate, up_ratio
+from loracore.networks.rates import learning_rate, parameter_groups, up_ratio
 from loracore.training.assembling import adapters_for, trained_kinds
-from loracore.training.network_weights import read_network_weights
+from loracore.training.network_weights import placed_weights, read_network_weights
 from loracore.training.run_targets import run_targets
-from loracore.weights.convert.kohya_keys import under_known_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class TargetRow:
     lr: float  # 0: not trained
     up_lr: float | None  # of the up factors, where LoRA+ gives them another one
     tensors: dict[str, list[int]]
+    idle_ranks: bool  # whether a low-rank pair has more ranks than its weight
 
 
 def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[TargetRow]:
@@ -40,10 +41,12 @@ def list_targets(config: Config, plugins: pluggy.PluginManager) -> Sequence[Targ
     models = hook.load_models(parts=parts, device=torch.device("meta"), dtype=torch.float32, config=config)
     targets = run_targets(hook, models, config)
     found, _ = read_network_weights(config)
-    weights = None if found is None else under_known_keys(found, targets)
+    weights = placed_weights(hook, models, config, found, targets)
     network = adapters_for(hook, targets, config, 0, weights)
     if weights is not None:
-        network.load(weights, config[NetworkOptions].network_weights or "")
+        own = config[NetworkOptions]
+        network.load(weights, own.network_weights or "", own_ranks=not own.dim_from_weights)
+    parameter_groups(network, config)  # a run refuses what these cannot be made of
     return [_row(entry, config) for entry in network.entries]
 
 
@@ -61,4 +64,5 @@ def _row(entry: Entry, config: Config) -> TargetRow:
         lr=rate,
         up_lr=None if ratio is None else rate * ratio,
         tensors={name: list(tensor.shape) for name, tensor in adapter.file_tensors().items()},
+        idle_ranks=has_idle_ranks(entry),
     )

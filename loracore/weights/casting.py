@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from loracore.errors import LoracoreError
+from loracore.weights.extremes import extremes
 
 
 def cast(tensor: Tensor, dtype: torch.dtype, name: str, fix: str) -> Tensor:
@@ -16,10 +17,15 @@ def cast(tensor: Tensor, dtype: torch.dtype, name: str, fix: str) -> Tensor:
     """
     if dtype == tensor.dtype or not tensor.is_floating_point():
         return tensor
-    exact = tensor if tensor.dtype == torch.float64 else tensor.float()  # float8 cannot be compared
-    if ((exact.abs() > torch.finfo(dtype).max) & exact.isfinite()).any():
+    if not all(abs(number) <= torch.finfo(dtype).max for number in extremes(tensor)) and _exceeds(tensor, dtype):
         raise too_large(name, dtype, fix)
     return tensor.to(dtype)
+
+
+def _exceeds(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Tell whether finite numbers are beyond a dtype's range."""
+    exact = tensor if tensor.dtype == torch.float64 else tensor.float()  # float8 cannot be compared
+    return bool(((exact.abs() > torch.finfo(dtype).max) & exact.isfinite()).any())
 
 
 def too_large(name: str, dtype: torch.dtype, fix: str) -> LoracoreError:

@@ -18,10 +18,3 @@ def content_hash(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()
-
-
-def legacy_hash(path: Path) -> str:
-    """Return ``sshs_legacy_hash`` of a file whose header holds the ss_* keys alone."""
-    with path.open("rb") as file:
-        file.seek(LEGACY_OFFSET)
-        return hashlib.sha256(file.read(LEGACY_SIZE)).hexdigest()[:8]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from loracore.errors import DataError
@@ -18,6 +20,17 @@ _PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 
 #: Where a network's file tells the kind of model that it was trained on.
 BASE_VERSION = "ss_base_model_version"
+
+#: Bytes of one number, by the format's words; of words that are not here a header is believed.
+_SIZES: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0"), 1),
+        **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+        **dict.fromkeys(("U32", "I32", "F32"), 4),
+        **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
+    }
+)
+_CURE = "download it again, or give another file"
 
 #: The format's limit; a larger number is no length but another kind of file.
 _LONGEST_HEADER = 100_000_000
@@ -54,12 +67,13 @@ def read_header(path: Path) -> Header:
         raise DataError(message, where=str(path)) from error
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         message = "this is not a .safetensors file, or it is damaged"
-        raise DataError(message, where=str(path), fix="download it again, or give another file") from error
+        raise DataError(message, where=str(path), fix=_CURE) from error
     if end > size:
-        missing = (end - size) / 2**20
-        message = f"the file is cut off: {missing:.1f} MiB of its tensors are missing"
+        message = f"the file is cut off: {_amount(end - size)} of its tensors are missing"
         raise DataError(message, where=str(path), fix="download it again")
-    return Header(path, shapes, metadata, dtypes, places)
+    header = Header(path, shapes, metadata, dtypes, places)
+    _check_sizes(header)
+    return header
 
 
 def adapter_header(path: str | None) -> Header:
@@ -78,6 +92,22 @@ def pickle_refused(path: Path) -> DataError:
     message = "this is a pickle, which can hold code that runs when it is read"
     fix = "give a .safetensors file, or add allow_pickle to read it as weights only"
     return DataError(message, where=str(path), fix=fix)
+
+
+def _amount(count: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    if count < 2**10:
+        return f"{count} byte{'s' if count > 1 else ''}"
+    return f"{count / 2**10:.1f} KiB" if count < 2**20 else f"{count / 2**20:.1f} MiB"
+
+
+def _check_sizes(header: Header) -> None:
+    """Raise DataError for a tensor whose bytes are not those of its shape."""
+    for name, (start, end) in header.places.items():
+        shape, size = header.shapes[name], _SIZES.get(header.dtypes[name])
+        if size is not None and end - start != size * math.prod(shape):
+            message = f"'{name}' has {end - start} bytes, which are not those of its shape {list(shape)}"
+            raise DataError(f"{message}: the file is damaged", where=str(header.path), fix=_CURE)
 
 
 def _place(offsets: Sequence[int], first: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from loracore.networks.row_order import swap_halves
 from loracore.weights.headers import Shape
 
 
@@ -68,11 +69,6 @@ class PartNames:
 def same_names(keys: Iterable[str]) -> Names:
     """Return the table of a file that has the model's own names."""
     return {key: FileTensor(key) for key in keys}
-
-
-def swap_halves(tensor: Tensor) -> Tensor:
-    """Return the tensor with the second half of its rows first."""
-    return torch.cat(tensor.chunk(2)[::-1])
 
 
 def to_file(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:

@@ -6,23 +6,36 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from safetensors import safe_open
+import torch
 from torch import Tensor
 
-from loracore.errors import DataError, Problem
-from loracore.weights.headers import Shape, read_header
+from loracore.errors import Problem
+from loracore.weights.extremes import is_finite
+from loracore.weights.headers import Header, Shape
+from loracore.weights.network_header import check_modules, network_header
+from loracore.weights.plain_reading import read_plainly
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class NetworkFile:
     """The names and shapes of a file's tensors; values are read when they are asked for."""
 
-    path: Path
-    shapes: Mapping[str, Shape]
+    header: Header
     #: Modules by what stands before the first dot: {"lora_unet_…": {"alpha": "lora_unet_….alpha"}}, what a tensor is
     #: there → its name in the file.
     by_key: Mapping[str, Mapping[str, str]]
-    metadata: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        return self.header.path
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        return self.header.shapes
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.header.metadata
 
     def module(self, key: str) -> dict[str, Tensor]:
         """Return a module's tensors by the names behind its key: ``{"alpha": …, "lora_down.weight": …}``."""
@@ -35,14 +48,13 @@ class NetworkFile:
         return replace(self, by_key=by_key(names))
 
     def read(self, names: Collection[str]) -> dict[str, Tensor]:
-        """Return these tensors."""
-        with safe_open(self.path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in names}
+        """Return these tensors; a header that is known already makes a call for each module cheap."""
+        return dict(read_plainly(self.header, names, torch.device("cpu")))
 
     def not_finite(self) -> list[Problem]:
         """Return a problem when numbers of the file are NaN or infinite; reads all of it, a tensor at a time."""
-        with safe_open(self.path, framework="pt") as file:
-            bad = [name for name in self.shapes if not _is_finite(file.get_tensor(name))]
+        every = read_plainly(self.header, self.shapes, torch.device("cpu"))
+        bad = [name for name, tensor in every if not is_finite(tensor)]
         if not bad:
             return []
         message = f"{len(bad)} tensors are not finite, for example {bad[0]}"
@@ -50,11 +62,18 @@ class NetworkFile:
 
 
 def open_network_file(path: Path) -> NetworkFile:
-    """Return a file's names and metadata; raises DataError when it is no whole .safetensors file or holds nothing."""
-    header = read_header(path)
-    if not header.shapes:
-        raise DataError("the file holds no tensors", where=str(path))
-    return NetworkFile(path, header.shapes, by_key({name: name for name in header.shapes}), header.metadata)
+    """Return a file's names and metadata.
+
+    Raises DataError when it is no whole .safetensors file, holds nothing, or modules that are damaged.
+    """
+    header = network_header(path)
+    check_modules(header)
+    return file_of(header)
+
+
+def file_of(header: Header) -> NetworkFile:
+    """Return the file that a header is of, whatever is wrong with its modules."""
+    return NetworkFile(header, by_key({name: name for name in header.shapes}))
 
 
 def by_key(names: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -67,7 +86,3 @@ def by_key(names: Mapping[str, str]) -> dict[str, dict[str, str]]:
         key, _, kind = known.partition(".")
         found.setdefault(key, {})[kind] = name
     return found
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
@@ -40,7 +41,7 @@ DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
 def read_plainly(header: Header, names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:
     """Give (name, tensor) of a file; the host holds one tensor at a time, unless the caller keeps them.
 
-    Raises DataError for a kind of number that torch does not have, and for a file that has become shorter.
+    Raises DataError for a kind of number that torch does not have, and for a file that is damaged or became shorter.
     """
     with header.path.open("rb") as file:
         for name in names:
@@ -49,6 +50,9 @@ def read_plainly(header: Header, names: Collection[str], device: torch.device) -
                 message = f"'{name}' holds numbers of a kind that torch does not have: {header.dtypes[name]}"
                 raise DataError(message, where=str(header.path))
             start, end = header.places[name]
+            if end - start != dtype.itemsize * math.prod(header.shapes[name]):
+                message = f"'{name}' has {end - start} bytes, which are not those of its shape: the file is damaged"
+                raise DataError(message, where=str(header.path), fix="download it again, or give another file")
             held = bytearray(end - start)
             file.seek(start)
             if file.readinto(held) != len(held):

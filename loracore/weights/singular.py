@@ -47,11 +47,3 @@ def of_product(up: Tensor, down: Tensor) -> Singular:
     second, lower = torch.linalg.qr(down.float().flatten(1).T)
     left, values, right = torch.linalg.svd(upper @ lower.T, full_matrices=False)
     return Singular(first @ left, values, right @ second.T, (len(up), *down.shape[1:]))
-
-
-def values_of_product(up: Tensor, down: Tensor) -> Tensor:
-    """Return the singular values of up (outputs, r[, 1, 1]) · down (r, inputs[, k, k]), descending, at most r."""
-    upper = torch.linalg.qr(up.float().flatten(1), mode="r")[1]
-    lower = torch.linalg.qr(down.float().flatten(1).T, mode="r")[1]
-    values: Tensor = torch.linalg.svdvals(upper @ lower.T)
-    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -11,15 +12,16 @@ from typing import BinaryIO
 
 from loracore.errors import LoracoreError
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 RETRIES = 5  # Windows: a virus scanner may hold a new file for a moment
 
 
 @contextmanager
-def whole_file(path: Path, fix: str) -> Iterator[BinaryIO]:
+def whole_file(path: Path, elsewhere: str) -> Iterator[BinaryIO]:
     """Give a file that takes ``path``'s name when it is complete, and is removed otherwise.
 
-    Its name holds either the old content or all of the new: temporary file, fsync, rename. Raises LoracoreError with
-    ``fix`` when it cannot be written.
+    Its name holds either the old content or all of the new: temporary file, fsync, rename. Raises LoracoreError when
+    it cannot be written; ``elsewhere`` is what to do where a full disk is not the cause.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -32,6 +34,7 @@ def whole_file(path: Path, fix: str) -> Iterator[BinaryIO]:
             _replace(temporary, path)
     except OSError as error:
         message = f"cannot be written: {error.strerror or error}"
+        fix = f"make room, or {elsewhere}" if error.errno in _FULL else elsewhere
         raise LoracoreError(message, where=str(path), fix=fix) from error
 
 

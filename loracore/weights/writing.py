@@ -51,7 +51,7 @@ def write_pieces(path: Path, pieces: Iterable[Piece], names: Sequence[str], meta
     the disk is full; then, as after an interrupt, nothing is left behind.
     """
     room = _room(names, metadata)
-    with whole_file(path, fix="make room, or give another --save_to") as file:
+    with whole_file(path, "give another --save_to") as file:
         file.seek(_LENGTH + room)
         entries: dict[str, Any] = {"__metadata__": dict(metadata)}
         end = 0

@@ -20,7 +20,7 @@ from loracore.config.dataset_keys import KEYS
 from loracore.config.options import PluginOptions
 from loracore.config.sections import read_sections
 from loracore.config.toml_file import read_toml
-from loracore.weights.options import ConvertOptions, MergeOptions
+from loracore.weights.options import ConvertOptions, ExtractOptions, MergeOptions, ResizeOptions
 
 DOCUMENTS = (
     "README.md",
@@ -30,6 +30,8 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/tutorial.md",
     "docs/tools.md",
+    "docs/guides.md",
+    "docs/networks.md",
     "docs/benchmarks.md",
 )
 FENCE = re.compile(
@@ -49,6 +51,9 @@ SWITCHES = {
     "strict",
     "out",  # of benchmark scripts
     "tiny",
+    "small",
+    "picture",  # of `loracore inspect`
+    "num_cpu_threads_per_process",  # of the launcher that the field's guides put before their command
 }
 
 
@@ -148,8 +153,10 @@ def test_the_option_reference_is_up_to_date(root: Path) -> None:
 
 @pytest.fixture(scope="session")
 def known_options() -> set[str]:
-    tables = ((), (MergeOptions,), (ConvertOptions,))
+    tables = ((), (MergeOptions,), (ConvertOptions,), (ResizeOptions,), (ExtractOptions,))
+    networks = ("lora", "dylora", "dora", "oft", "lokr", "lycoris")
     choices = [PluginOptions(arch=arch) for arch in ("sdxl", "sd3")]
+    choices += [PluginOptions(network_module=network) for network in networks]
     return {name for choice in choices for table in tables for name in plugin_options(choice, table).options}
 
 

@@ -59,13 +59,16 @@ def convert(hook: pluggy.HookRelay, config: Config, source: Path, output: Output
 
     The base model's configuration is enough, but for changes that depend on its weights; without a base model the
     architecture's own sizes count. Raises LoracoreError for base models, for other networks than LoRA where no
-    ``new_rank`` is given, for modules that have no place in the model, for numbers that ``output.dtype`` cannot hold,
-    and for files that have these names already.
+    ``new_rank`` is given, for modules that have no place in the model, for numbers that are not finite or that
+    ``output.dtype`` cannot hold, and for files that have these names already.
     """
     file = open_network_file(source)
     whole = base_model(file.shapes, str(source))
     if whole is not None:
         raise DataError.of([whole])
+    bad = file.not_finite()
+    if bad:
+        raise DataError.of(bad)
     denoiser: frozenset[Part] = frozenset({"denoiser"})
     models: Models = hook.load_models(
         parts=denoiser | text_parts(file.by_key), device=torch.device("meta"), dtype=torch.float32, config=config
@@ -73,7 +76,7 @@ def convert(hook: pluggy.HookRelay, config: Config, source: Path, output: Output
     targets: Sequence[LoraTarget] = hook.lora_targets(models=models, config=config)
     base = _Base(models, targets, hook.weight_names(parts=denoiser, config=config)["unet"].diffusers)
     shares = Shares()
-    weights = BaseWeights.of(hook, config, models, targets) if output.new_rank else BaseWeights({}, {})
+    weights = BaseWeights.of(hook, config, models, targets) if output.new_rank else BaseWeights(config, {}, {})
     nearest = Nearest(hook, config, file, weights, output.new_rank or 0, shares)
     pieces, written = _pieces(file, base, nearest, output)
     metadata = _metadata(file, written, hook.file_metadata(models=models, config=config))

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from loracore.errors import DataError, Problem
+from loracore.networks.alphas import alpha_of
+from loracore.networks.row_order import swap_halves
 from loracore.networks.spellings import ALPHA, DOWN, MAGNITUDE, UP, split_name
 from loracore.types import LoraTarget
 from loracore.weights.convert.lora_modules import Factors
 from loracore.weights.convert.lora_names import diffusers_places, strangers
 from loracore.weights.convert.scales import Settings, read_settings
 from loracore.weights.factors import block_diagonal
-from loracore.weights.layout import swap_halves
 from loracore.weights.network_file import NetworkFile
 from loracore.weights.writing import Piece
 
@@ -140,8 +141,8 @@ def _pair(file: NetworkFile, target: LoraTarget, index: int, module: _Module, se
     weight = target.layers[index].weight
     down = tensors[DOWN].reshape(-1, *weight.shape[1:])
     up = tensors[UP].reshape(*tensors[UP].shape[:2], *(1 for _ in weight.shape[2:]))
-    alpha = tensors.get(ALPHA)
-    scale = settings.scale(module.name, len(down)) if alpha is None else float(alpha.item()) / len(down)
+    alpha = alpha_of(tensors)
+    scale = settings.scale(module.name, len(down)) if alpha is None else alpha / len(down)
     rows = tensors[MAGNITUDE].flatten() if MAGNITUDE in tensors else None
     if target.swapped_halves:
         return Factors(down, swap_halves(up), scale, None if rows is None else swap_halves(rows))

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from loracore.errors import DataError, Problem
+from loracore.networks.row_order import swap_halves
 from loracore.networks.spellings import ALPHA, DOWN, MAGNITUDE, UP
 from loracore.types import LoraTarget
 from loracore.weights.convert.kohya_keys import known_keys
 from loracore.weights.convert.lora_modules import Factors, misfit, read_factors
 from loracore.weights.convert.lora_names import diffusers_name, strangers
 from loracore.weights.factors import diagonal_blocks, row_slices
-from loracore.weights.layout import swap_halves
 from loracore.weights.network_file import NetworkFile, by_key
 from loracore.weights.writing import Piece
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from loracore.errors import Problem
+from loracore.networks.alphas import alpha_of
 from loracore.networks.spellings import ALPHA, DOWN, MAGNITUDE, MID, UP
+from loracore.networks.third_factor import folded
 from loracore.types import LoraTarget
 from loracore.weights.casting import cast
 from loracore.weights.headers import Shape
@@ -79,14 +81,12 @@ def read_factors(file: NetworkFile, names: Mapping[str, str]) -> Factors:
     found = file.read(list(names.values()))
     tensors = {kind: found[name] for kind, name in names.items()}
     rank = tensors[UP].shape[1]
-    scale = float(tensors[ALPHA].item()) / rank if ALPHA in tensors else 1.0
+    alpha = alpha_of(tensors)
+    scale = 1.0 if alpha is None else alpha / rank
     magnitude = tensors[MAGNITUDE].flatten() if MAGNITUDE in tensors else None
     return Factors(_whole_down(tensors), tensors[UP], scale, magnitude)
 
 
 def _whole_down(tensors: Mapping[str, Tensor]) -> Tensor:
     """Return down with a third factor folded into it: both before up, which nothing but up has to follow."""
-    down = tensors[DOWN]
-    if MID not in tensors:
-        return down
-    return torch.einsum("rskl,si->rikl", tensors[MID].float(), down.flatten(1).float())
+    return folded(tensors[MID], tensors[DOWN]) if MID in tensors else tensors[DOWN]

@@ -14,21 +14,25 @@ from loracore.config.options import ModelOptions
 from loracore.errors import DataError, LoracoreError
 from loracore.networks.adapter import Adapter
 from loracore.networks.changed_weight import ChangedWeight
+from loracore.networks.network import naming
 from loracore.networks.rates import is_text
 from loracore.types import LoraTarget, Models, Part
 from loracore.weights.convert.lora_modules import Factors
 from loracore.weights.extract.layer_weights import in_file, read_weights, weight_paths
 from loracore.weights.extract.range_finder import largest, squared_norms
+from loracore.weights.extremes import is_finite
 from loracore.weights.factors import block_diagonal
 from loracore.weights.layout import PartNames
 from loracore.weights.network_file import NetworkFile
 from loracore.weights.shares import Shares
+from loracore.weights.unwritten_parts import how_to_write
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BaseWeights:
     """The base model's own weights, for changes that depend on them; none of them without a base model."""
 
+    config: Config
     names: Mapping[str, PartNames]
     paths: Mapping[str, Sequence[str]]  # by target
 
@@ -38,7 +42,7 @@ class BaseWeights:
         text: frozenset[Part] = frozenset({"text"} if models.text else ())
         given = config[ModelOptions].pretrained_model_name_or_path is not None
         names = hook.weight_names(parts=text | {"denoiser"}, config=config) if given else {}
-        return BaseWeights(names, weight_paths(models, targets))
+        return BaseWeights(config, names, weight_paths(models, targets))
 
     def read(self, target: LoraTarget) -> list[Tensor]:
         """Return the weight of each layer in float32; raises LoracoreError where it is not to be had."""
@@ -47,7 +51,7 @@ class BaseWeights:
         message = f"{target.key}: what it changes depends on the base model's weight"
         fix = "give --pretrained_model_name_or_path"
         if self.names and is_text(target.part):
-            fix = "add the option that lets this text encoder be written (--save_clip and the like)"
+            fix = how_to_write(self.config)
         raise LoracoreError(message, fix=fix)
 
 
@@ -78,12 +82,8 @@ class Nearest:
     @torch.no_grad()
     def factors(self, target: LoraTarget, names: Mapping[str, str], *, each: bool) -> Factors:
         """Return the nearest pair; with ``each`` every layer of a fused target has one of this rank for itself."""
-        try:
+        with naming(target.key, str(self.file.path)):
             adapter = self._adapter(target, names)
-        except DataError as error:
-            problem = error.problems[0]
-            where = str(self.file.path)
-            raise DataError(f"{target.key}: {problem.message}", where=where, fix=problem.fix) from error
         weights = [layer.weight.detach() for layer in target.layers]
         if _needs_weight(adapter):
             weights = self.base.read(target)
@@ -99,7 +99,7 @@ class Nearest:
         return Factors(downs, ups[0] if len(ups) == 1 else block_diagonal(ups), 1.0)
 
     def _pair(self, target: LoraTarget, change: Tensor) -> tuple[Tensor, Tensor]:
-        if not change.isfinite().all():
+        if not is_finite(change):
             message, fix = f"{target.key}: its change is not finite", "its training broke down: use an earlier save"
             raise DataError(message, where=str(self.file.path), fix=fix)
         rank = min(self.rank, *change.flatten(1).shape)

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from loracore.errors import DataError
+from loracore.networks.row_order import swap_halves
 from loracore.types import LoraTarget, Models
-from loracore.weights.layout import PartNames, swap_halves
+from loracore.weights.extremes import is_finite
+from loracore.weights.layout import PartNames
 
 
-def weight_paths(models: Models, targets: Iterable[LoraTarget]) -> dict[str, Sequence[str]]:
+def weight_paths(models: Models, targets: Iterable[LoraTarget]) -> dict[str, tuple[str, ...]]:
     """Return, by target, what its layers' weights are called in their part."""
     paths = {
         id(module): f"{name}.weight"
@@ -20,7 +22,7 @@ def weight_paths(models: Models, targets: Iterable[LoraTarget]) -> dict[str, Seq
         for name, module in part.named_modules(remove_duplicate=False)
         if isinstance(module, nn.Linear | nn.Conv2d)
     }
-    return {target.key: [paths[id(layer)] for layer in target.layers] for target in targets}
+    return {target.key: tuple(paths[id(layer)] for layer in target.layers) for target in targets}
 
 
 def read_weights(target: LoraTarget, paths: Sequence[str], names: PartNames, model: str) -> list[Tensor]:
@@ -33,7 +35,7 @@ def read_weights(target: LoraTarget, paths: Sequence[str], names: PartNames, mod
         if found[path].shape != layer.weight.shape:
             message = f"{model}: {path} has shape {list(found[path].shape)}, not {list(layer.weight.shape)}"
             raise DataError(message, fix="give two models of the same kind and size")
-        if not found[path].float().isfinite().all():
+        if not is_finite(found[path]):
             raise DataError(f"{model}: {path} is not finite", fix="give an unbroken model")
     return [found[path].float() for path in paths]
 

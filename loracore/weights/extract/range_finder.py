@@ -34,8 +34,13 @@ def largest(change: Tensor, rank: int) -> Singular:
 
 def squared_norms(change: Tensor, up: Tensor, down: Tensor) -> tuple[float, float]:
     """Return ‖change‖² and ‖change - up · down‖² (Frobenius)."""
-    left = change.float().flatten(1) - up.flatten(1) @ down.flatten(1)
-    return float(change.double().square().sum()), float(left.double().square().sum())
+    whole = change.float().flatten(1)
+    return _squared_norm(whole), _squared_norm(torch.addmm(whole, up.flatten(1), down.flatten(1), alpha=-1))
+
+
+def _squared_norm(matrix: Tensor) -> float:
+    """Return ‖matrix‖²: rows in its own precision, their sum in float64; no tensor of the matrix's size is made."""
+    return float(torch.linalg.vector_norm(matrix, dim=1).double().square().sum())
 
 
 def _orthonormal(columns: Tensor) -> Tensor:

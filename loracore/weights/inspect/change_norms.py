@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from loracore.networks.spellings import ALPHA, DOWN, UP
-from loracore.weights.inspect.network_modules import FULL, LOHA, LOKR, LORA, MID, NORM, TUCKER, Module
+from loracore.networks.norms import product_square
+from loracore.networks.spellings import DOWN, MID, UP
+from loracore.weights.inspect.network_modules import FULL, LOHA, LOKR, LORA, NORM, TUCKER, Module
 
 _ROWS = 256  # of a change that is looked at at once
 
@@ -20,11 +21,6 @@ def rank_of(tensors: Mapping[str, Tensor]) -> int | None:
         if name in tensors:
             return tensors[name].shape[side]
     return None
-
-
-def alpha_of(tensors: Mapping[str, Tensor]) -> float | None:
-    """Return a module's alpha; None where the file gives none."""
-    return float(tensors[ALPHA].item()) if ALPHA in tensors else None
 
 
 def change_norm(module: Module, tensors: Mapping[str, Tensor], scale: float) -> float | None:
@@ -48,10 +44,8 @@ def change_norm(module: Module, tensors: Mapping[str, Tensor], scale: float) -> 
 
 
 def pair_norm(up: Tensor, down: Tensor) -> float:
-    """Return ‖U D‖ of up (outputs, r[, 1, 1]) and down (r, inputs[, k, k]): ‖UD‖² = tr(UᵀU · DDᵀ)."""
-    first, second = up.flatten(1), down.flatten(1)
-    square = ((first.T @ first) * (second @ second.T)).sum()
-    return math.sqrt(max(float(square), 0.0))
+    """Return ‖U D‖ of up (outputs, r[, 1, 1]) and down (r, inputs[, k, k])."""
+    return math.sqrt(float(product_square(up.flatten(1), down.flatten(1))))
 
 
 def _tucker_norm(up: Tensor, mid: Tensor, down: Tensor) -> float:

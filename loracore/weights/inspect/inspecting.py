@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from safetensors import safe_open
 from torch import Tensor
 
 from loracore.errors import DataError, Problem
+from loracore.networks.alphas import alpha_of
 from loracore.networks.spellings import base_model
 from loracore.weights.convert.scales import Settings, read_settings
 from loracore.weights.hashing import content_hash
-from loracore.weights.headers import Shape, is_pickle
-from loracore.weights.inspect.change_norms import alpha_of, change_norm, rank_of
+from loracore.weights.headers import Shape
+from loracore.weights.inspect.change_norms import change_norm, rank_of
 from loracore.weights.inspect.network_modules import UNKNOWN, Module, natural_order, network_modules
-from loracore.weights.network_file import NetworkFile, open_network_file
+from loracore.weights.network_file import NetworkFile, file_of
+from loracore.weights.network_header import damaged, network_header
 
 HASH = "sshs_model_hash"
 
@@ -123,7 +126,8 @@ def inspect_file(path: Path) -> Inspection:
         for module in modules:
             found = {tail: tensors.get_tensor(name) for tail, name in module.tensors.items()}
             seen = [_numbers(module.tensors[tail], tensor) for tail, tensor in found.items()]
-            figures.append(_figures(module, found, settings, finite=not any(one.bad for one in seen)))
+            with _fitting(path, module, found):
+                figures.append(_figures(module, found, settings, finite=not any(one.bad for one in seen)))
             numbers += seen
     said = file.metadata.get(HASH)
     matches = None if said is None else said.lower() == content_hash(path)
@@ -131,11 +135,12 @@ def inspect_file(path: Path) -> Inspection:
 
 
 def open_network(path: Path) -> tuple[NetworkFile, list[Module]]:
-    """Return a network's file and its modules; raises DataError when it is none."""
-    if is_pickle(path) and path.is_file():
-        message = "this is a pickle, which can hold code that runs when it is read"
-        raise DataError(message, where=str(path), fix="save it as .safetensors first")
-    file = open_network_file(path)
+    """Return a network's file and its modules, not whole ones too; raises DataError when it is none, or damaged."""
+    header = network_header(path)
+    problems = damaged(header)
+    if problems:
+        raise DataError.of(problems)
+    file = file_of(header)
     modules = network_modules(file.shapes)
     if all(module.kind == UNKNOWN for module in modules):
         raise DataError.of([_stranger(file)])
@@ -158,17 +163,23 @@ def _settings(file: NetworkFile) -> tuple[Settings, tuple[str, ...]]:
         return Settings({}), (f"{error.problems[0].message}; norms are those of alpha = rank",)
 
 
-def _figures(module: Module, tensors: Mapping[str, Tensor], settings: Settings, *, finite: bool) -> ModuleFigures:
+@contextmanager
+def _fitting(path: Path, module: Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Say which tensors of a module are meant when they cannot be multiplied with one another."""
     try:
-        rank, alpha = rank_of(tensors), alpha_of(tensors)
-        scale = 1.0
-        if rank:
-            scale = settings.scale(module.name, rank) if alpha is None else alpha / rank
-        norm = change_norm(module, tensors, scale) if finite else None
+        yield
     except (RuntimeError, KeyError, ValueError) as error:
-        message = f"{module.name}: its tensors do not fit one another"
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
-        raise DataError(message, where=shapes, fix="the file is damaged") from error
+        message = f"{module.name}: its tensors do not fit one another: {shapes}"
+        raise DataError(message, where=str(path), fix="the file is damaged") from error
+
+
+def _figures(module: Module, tensors: Mapping[str, Tensor], settings: Settings, *, finite: bool) -> ModuleFigures:
+    rank, alpha = rank_of(tensors), alpha_of(tensors)
+    scale = 1.0
+    if rank:
+        scale = settings.scale(module.name, rank) if alpha is None else alpha / rank
+    norm = change_norm(module, tensors, scale) if finite else None
     return ModuleFigures(module.name, module.kind, module.part, module.block, rank, alpha, scale, norm, finite)
 
 

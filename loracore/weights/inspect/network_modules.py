@@ -7,13 +7,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from loracore.networks.spellings import DOWN, UP, split_name
+from loracore.networks.spellings import DOWN, MAGNITUDE, MID, UP, split_name
 from loracore.weights.headers import Shape
 
 UNKNOWN = "unknown"
 LORA, TUCKER, DORA = "LoRA", "LoRA with a third factor (Tucker)", "DoRA"
 LOHA, LOKR, FULL, NORM = "LoHa", "LoKr", "full change", "change of a norm"
-MID, MAGNITUDE = "lora_mid.weight", "dora_scale"
 
 #: What tensors are called behind their module, beside those of a plain LoRA.
 _TAILS = re.compile(
@@ -30,7 +29,7 @@ _KINDS: Mapping[str, str] = MappingProxyType(
         "on_input": "IA3",
         "a1.": "GLoRA",
         "lora_magnitude_vector": DORA,
-        "dora_scale": DORA,
+        MAGNITUDE: DORA,
         "lora_B": "LoRA with a bias",
         "reshape_weight": "LoRA of another shape than its layer",
         MID: TUCKER,

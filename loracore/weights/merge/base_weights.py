@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pluggy
@@ -24,8 +24,10 @@ from loracore.weights.merge.changes import (
     under_keys_of,
 )
 from loracore.weights.network_file import NetworkFile, open_network_file
+from loracore.weights.network_header import other_architecture
 
 _BLOCK = 1 << 20  # bytes
+_FIX = "base_weights are networks of the same architecture as the base model"
 
 
 def open_base_weights(config: Config) -> list[Weighted]:
@@ -55,9 +57,11 @@ def check_base_weights(hook: pluggy.HookRelay, config: Config) -> None:
         parts=frozenset({"text", "denoiser"}), device=torch.device("meta"), dtype=torch.float32, config=config
     )
     targets = file_targets(hook, models, config)
+    own: Mapping[str, str] = hook.file_metadata(models=models, config=config)
     networks = under_keys_of(networks, targets)
-    fix = "base_weights are networks of the same architecture as the base model"
-    problems = problems_of(hook, config, networks, targets, fix)
+    others = [_of_another(network.file, targets, own) for network in networks]
+    alike = [network for network, other in zip(networks, others, strict=True) if other is None]
+    problems = [*filter(None, others), *problems_of(hook, config, alike, targets, _FIX)]
     if problems:
         raise DataError.of(problems)
 
@@ -85,11 +89,12 @@ def text_changes(config: Config) -> Sequence[tuple[str, float]]:
 
     Files that leave the text encoders alone are not among them.
     """
-    return [
-        (_digest(network.file.path), network.ratio)
-        for network in open_base_weights(config)
-        if network.ratio and any(is_text(part_of(key)) for key in network.file.by_key)
-    ]
+    return [(_digest(network.file.path), network.ratio) for network in _of_text(config)]
+
+
+def changes_text(config: Config) -> bool:
+    """Tell whether this run's text encoders are not the base model's own; no file is read but for its header."""
+    return any(_of_text(config))
 
 
 def base_weights_lines(config: Config) -> list[str]:
@@ -109,6 +114,21 @@ def base_weights_metadata(config: Config) -> Mapping[str, str]:
         "ss_base_weights": ", ".join(network.file.path.name for network in networks),
         "ss_base_weights_multiplier": ", ".join(f"{network.ratio:g}" for network in networks),
     }
+
+
+def _of_text(config: Config) -> Iterator[Weighted]:
+    for network in open_base_weights(config):
+        if network.ratio and any(is_text(part_of(key)) for key in network.file.by_key):
+            yield network
+
+
+def _of_another(file: NetworkFile, targets: Mapping[str, LoraTarget], own: Mapping[str, str]) -> Problem | None:
+    """Return the problem of a file that does not fit, and whose header names another architecture; else None."""
+    other = None if file.by_key.keys() <= targets.keys() else other_architecture(file.metadata, own)
+    if other is None:
+        return None
+    message = f"the file is of another architecture: its header says '{other[0]}', this run's model is '{other[1]}'"
+    return Problem(message, str(file.path), _FIX)
 
 
 def _merge_into(hook: pluggy.HookRelay, config: Config, target: LoraTarget, networks: Sequence[Weighted]) -> None:

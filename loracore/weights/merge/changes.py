@@ -12,11 +12,13 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.errors import DataError, Problem
 from loracore.networks.adapter import Adapter
+from loracore.networks.network import naming
 from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
 from loracore.weights.casting import cast, too_large
 from loracore.weights.convert.kohya_keys import known_keys
 from loracore.weights.convert.lora_names import strangers
+from loracore.weights.extremes import is_finite
 from loracore.weights.network_file import NetworkFile
 
 _SHOWN = 3
@@ -60,7 +62,17 @@ def file_adapter(
 
     The target's own layers may be on another device, "meta" included. Raises DataError when the tensors do not fit.
     """
-    tensors = file.module(target.key)
+    with naming(target.key, str(file.path)):
+        return _file_adapter(hook, config, file.module(target.key), target, device)
+
+
+def _file_adapter(
+    hook: pluggy.HookRelay,
+    config: Config,
+    tensors: Mapping[str, Tensor],
+    target: LoraTarget,
+    device: torch.device | str,
+) -> Adapter:
     with torch.random.fork_rng(devices=[]):  # what adapters start from is drawn, and then replaced
         built: Adapter | None = hook.build_adapter(target=target, weights=tensors, config=config)
     if built is None:
@@ -100,7 +112,7 @@ def changed_weight(
     for change in changes:
         added = change.adapter.weight_change(index, weights)
         merged.add_(added, alpha=change.ratio)
-    if not merged.isfinite().all() and weights[index].isfinite().all():
+    if not is_finite(merged) and is_finite(weights[index]):
         raise too_large(name, merged.dtype, "give smaller ratios")
     return cast(merged, dtype, f"{name} with these ratios", "give another precision (bf16 or float), or smaller ratios")
 
@@ -126,8 +138,7 @@ def _misfits(
         try:
             file_adapter(hook, config, file, targets[key], device="meta")
         except DataError as error:
-            problem = error.problems[0]
-            yield Problem(f"{key}: {problem.message}", str(file.path), problem.fix)
+            yield error.problems[0]
             shown += 1
         if shown == _SHOWN:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import pluggy
 import torch
@@ -16,10 +17,12 @@ from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
 from loracore.weights.convert.lora_names import other_network, strangers
 from loracore.weights.extract.layer_weights import in_file
-from loracore.weights.headers import BASE_VERSION, Shape
+from loracore.weights.extremes import is_finite
+from loracore.weights.headers import Shape
 from loracore.weights.merge.changes import file_adapter, file_targets
 from loracore.weights.merge.low_rank import change_shape, is_low_rank
 from loracore.weights.network_file import NetworkFile
+from loracore.weights.network_header import other_architecture
 
 _SHOWN = 3
 _MERGE_INTO = "merge it into its base model instead: give --pretrained_model_name_or_path"
@@ -48,7 +51,7 @@ class Readers:
         # Whatever depends on these weights becomes NaN.
         weights = [torch.full(layer.weight.shape, torch.nan) for layer in target.layers]
         change = in_file(target, [adapter.weight_change(index, weights) for index in range(len(weights))])
-        if not change.isfinite().all():
+        if not is_finite(change):
             message = f"{key}: what this kind of network changes depends on the base model's weights"
             raise DataError(message, where=str(file.path), fix=_MERGE_INTO)
         return change
@@ -111,7 +114,7 @@ def _unreadable(file: NetworkFile, readers: Readers, *, svd: bool) -> Iterator[P
     others = [key for key in file.by_key if not is_low_rank(_tails(file, key))]
     if not others:
         return
-    where, kind = str(file.path), other_network(list(file.by_key[others[0]].values())) or "no LoRA"
+    where, kind = str(file.path), other_network(list(file.by_key[others[0]].values())) or "another kind"
     said = f"{len(others)} modules are no plain LoRA but of {kind}, for example {others[0]}"
     if not svd:
         yield Problem(said, where, "concat takes LoRA alone: give --method svd --new_rank N, or a base model")
@@ -134,8 +137,7 @@ def _misfits(
         try:
             readers.change(file, key)
         except DataError as error:
-            problem = error.problems[0]
-            yield Problem(problem.message, str(file.path), problem.fix)
+            yield error.problems[0]
 
 
 def _tails(file: NetworkFile, key: str) -> frozenset[str]:
@@ -143,10 +145,9 @@ def _tails(file: NetworkFile, key: str) -> frozenset[str]:
 
 
 def _check_same_model(files: Sequence[NetworkFile]) -> None:
-    """Raise DataError for files of different models by their headers that share no module either."""
-    first = files[0]
-    for file in files[1:]:
-        versions = [one.metadata.get(BASE_VERSION) for one in (first, file)]
-        if None not in versions and versions[0] != versions[1] and not set(first.by_key) & set(file.by_key):
-            message = f"the file is for '{versions[1]}', {first.path} for '{versions[0]}', and no module is in both"
+    """Raise DataError for files of different models by their headers: text encoders may be all that they share."""
+    for first, file in combinations(files, 2):
+        other = other_architecture(file.metadata, first.metadata)
+        if other is not None:
+            message = f"the file is for '{other[0]}', {first.path} for '{other[1]}'"
             raise DataError(message, where=str(file.path), fix="give networks of the same architecture")

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from loracore.networks.alphas import alpha_of
 from loracore.networks.spellings import ALPHA, DOWN, MID, UP
+from loracore.networks.third_factor import folded
 from loracore.weights.headers import Shape
 from loracore.weights.singular import Singular, of_product
 
@@ -34,9 +36,10 @@ def is_low_rank(names: Collection[str]) -> bool:
 def low_rank(tensors: Mapping[str, Tensor]) -> LowRank:
     """Return a module's factors; a third one becomes a part of down, which changes nothing."""
     up, down = tensors[UP].float(), tensors[DOWN].float()
-    scale = float(tensors[ALPHA].item()) / len(down) if ALPHA in tensors else 1.0
+    alpha = alpha_of(tensors)
+    scale = 1.0 if alpha is None else alpha / len(down)
     if MID in tensors:  # change[o, i, k, l] = Σ up[o, p] mid[p, q, k, l] down[q, i]
-        down = torch.einsum("pqkl,qi->pikl", tensors[MID].float(), down.flatten(1))
+        down = folded(tensors[MID], down)
     return LowRank(up, down, scale)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pluggy
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from loracore.config.config import Config
@@ -19,6 +19,7 @@ from loracore.errors import DataError, Problem
 from loracore.networks.rates import is_text, part_of
 from loracore.types import LoraTarget, Models
 from loracore.weights.casting import cast
+from loracore.weights.extract.layer_weights import weight_paths
 from loracore.weights.layout import FileTensor, PartNames
 from loracore.weights.merge.changes import (
     Change,
@@ -30,6 +31,7 @@ from loracore.weights.merge.changes import (
     under_keys_of,
 )
 from loracore.weights.network_file import open_network_file
+from loracore.weights.unwritten_parts import how_to_write
 from loracore.weights.writing import Piece, write_pieces
 
 
@@ -83,18 +85,12 @@ def merge(
 
 
 def _layers(targets: Collection[LoraTarget], models: Models) -> dict[tuple[str, str], _Layer]:
-    paths = {
-        id(module): name
-        for part in models.modules().values()
-        for name, module in part.named_modules(remove_duplicate=False)
-        if isinstance(module, nn.Linear | nn.Conv2d)
+    paths = weight_paths(models, targets)
+    return {
+        (target.part, name): _Layer(target, index, paths[target.key])
+        for target in targets
+        for index, name in enumerate(paths[target.key])
     }
-    found = {}
-    for target in targets:
-        names = tuple(f"{paths[id(layer)]}.weight" for layer in target.layers)
-        for index, name in enumerate(names):
-            found[target.part, name] = _Layer(target, index, names)
-    return found
 
 
 # ---- before anything is written --------------------------------------------------------------------------------------
@@ -102,15 +98,13 @@ def _layers(targets: Collection[LoraTarget], models: Models) -> dict[tuple[str, 
 
 def _check_parts(networks: Sequence[Weighted], names: Mapping[str, PartNames], config: Config) -> None:
     """Raise DataError for networks that train parts which the checkpoint will not hold."""
-    switches = [f"--{name}" for name, value in config if name.startswith("save_") and value is False]
-    choice = f"of {', '.join(switches)}, add those that write these parts" if switches else "use the whole base model"
     problems = []
     for network in networks:
         parts = {part_of(key) for key in network.file.by_key}
         lacking = sorted(part for part in parts - set(names) if part == "unet" or is_text(part))
         if lacking:
             message = f"the file trains {', '.join(lacking)}, but only {', '.join(names)} are written"
-            problems.append(Problem(message, str(network.file.path), choice))
+            problems.append(Problem(message, str(network.file.path), how_to_write(config)))
     if problems:
         raise DataError.of(problems)
 

@@ -7,25 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from loracore.errors import DataError, Problem
-from loracore.networks.spellings import ALPHA, DOWN, UP
+from loracore.networks.alphas import alpha_of
+from loracore.networks.spellings import ALPHA, DOWN, MID, UP
+from loracore.networks.third_factor import folded
 from loracore.weights.casting import cast
 from loracore.weights.convert.scales import PEFT, SETTINGS, Settings, read_settings
-from loracore.weights.hashing import content_hash, legacy_hash
-from loracore.weights.inspect.change_norms import alpha_of
+from loracore.weights.hashed_writing import write_hashed
 from loracore.weights.inspect.inspecting import open_network
-from loracore.weights.inspect.network_modules import DORA, LORA, MID, TUCKER, Module
-from loracore.weights.network_file import NetworkFile, open_network_file
+from loracore.weights.inspect.network_modules import DORA, LORA, TUCKER, Module
+from loracore.weights.network_file import NetworkFile
+from loracore.weights.network_header import check_modules
 from loracore.weights.resize.new_ranks import NewRanks
 from loracore.weights.resize.resized_header import resized_header
-from loracore.weights.singular import of_product, values_of_product
-from loracore.weights.writing import Piece, write_pieces
+from loracore.weights.singular import of_product
+from loracore.weights.writing import Piece
 
 _SHOWN = 3
 
@@ -60,7 +61,17 @@ class _Pair:
     scale: float
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False, slots=True)
+class _Resizing:
+    """What every module of the output is made of."""
+
+    file: NetworkFile
+    settings: Settings
+    ranks: NewRanks
+    dtype: torch.dtype | None
+    found: list[Resized]  # filled when the modules are made, each read and decomposed once
+
+
 def resize(source: Path, output: Output, ranks: NewRanks) -> tuple[Resized, ...]:
     """Write a LoRA file with other ranks, a module at a time, and return what became of each.
 
@@ -68,15 +79,21 @@ def resize(source: Path, output: Output, ranks: NewRanks) -> tuple[Resized, ...]
     magnitudes are kept. Raises DataError, before anything is written, for files that are no LoRA or not finite.
     """
     file, modules = open_network(source)
+    check_modules(file.header)
     settings = _settings(file, modules)
     bad = file.not_finite()
     if bad:
         raise DataError.of(bad)
-    plan = tuple(_planned(file, module, settings, ranks) for module in tqdm(modules, desc="ranks", disable=None))
-    pieces = [_piece(file, resized, output.dtype) for resized in plan]
-    header = resized_header(file.metadata, _common(plan, conv=False), _common(plan, conv=True), ranks)
-    _write(output.path, pieces, header)
-    return plan
+    work = _Resizing(file, settings, ranks, output.dtype, [])
+    pieces = [Piece(_names(module), partial(_made, work, module)) for module in modules]
+    progress = tqdm(pieces, desc="resize", unit="module", disable=None)
+    write_hashed(output.path, progress, [name for piece in pieces for name in piece.names], partial(_header, work))
+    return tuple(work.found)
+
+
+def _header(work: _Resizing, _: NetworkFile) -> dict[str, str]:
+    linear, conv = _common(work.found, conv=False), _common(work.found, conv=True)
+    return resized_header(work.file.metadata, linear, conv, work.ranks)
 
 
 def _settings(file: NetworkFile, modules: Sequence[Module]) -> Settings:
@@ -115,19 +132,8 @@ def _pair(tensors: Mapping[str, Tensor], settings: Settings, name: str) -> _Pair
     alpha, rank = alpha_of(tensors), len(down)
     scale = settings.scale(name, rank) if alpha is None else alpha / rank
     if MID in tensors:
-        mid = tensors[MID].float()
-        down = torch.einsum("abk,bi->aik", mid.flatten(2), down.flatten(1)).reshape(len(mid), -1, *mid.shape[2:])
+        down = folded(tensors[MID], down)
     return _Pair(up, down, scale)
-
-
-def _planned(file: NetworkFile, module: Module, settings: Settings, ranks: NewRanks) -> Resized:
-    pair = _pair(_read(file, module), settings, module.name)
-    conv = math.prod(pair.down.shape[2:]) > 1
-    values, old = values_of_product(pair.up, pair.down), pair.up.shape[1]
-    squares = values.double().square()
-    rank, square = ranks.rank(values, conv=conv), float(squares.sum())
-    kept = math.sqrt(min(float(squares[:rank].sum()) / square, 1.0)) if square else 1.0
-    return Resized(module, conv, pair.scale, old, rank, math.sqrt(square) * abs(pair.scale), kept)
 
 
 def _common(plan: Sequence[Resized], *, conv: bool) -> tuple[int, float] | None:
@@ -139,18 +145,19 @@ def _common(plan: Sequence[Resized], *, conv: bool) -> tuple[int, float] | None:
 # ---- tensors ---------------------------------------------------------------------------------------------------------
 
 
-def _piece(file: NetworkFile, resized: Resized, dtype: torch.dtype | None) -> Piece:
-    names = tuple(name for tail, name in resized.module.tensors.items() if tail != MID)
-    return Piece(names, partial(_made, file, resized, dtype))
+def _names(module: Module) -> tuple[str, ...]:
+    return tuple(name for tail, name in module.tensors.items() if tail != MID)
 
 
 @torch.no_grad()
-def _made(file: NetworkFile, resized: Resized, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    tensors, module = _read(file, resized.module), resized.module
-    pair = _pair(tensors, Settings({}), module.name)
-    up, down = pair.up, pair.down
-    if resized.rank < resized.old_rank:
-        up, down = of_product(up, down).factors(resized.rank)
+def _made(work: _Resizing, module: Module) -> dict[str, Tensor]:
+    tensors, dtype = _read(work.file, module), work.dtype
+    pair = _pair(tensors, work.settings, module.name)
+    singular = of_product(pair.up, pair.down)
+    resized = _resized(module, pair, singular.values, work.ranks)
+    work.found.append(resized)
+    smaller = resized.rank < resized.old_rank
+    up, down = singular.factors(resized.rank) if smaller else (pair.up, pair.down)
     made = {**tensors, DOWN: down}
     made.pop(MID, None)
     factor = resized.scale
@@ -161,6 +168,15 @@ def _made(file: NetworkFile, resized: Resized, dtype: torch.dtype | None) -> dic
     # Under the file's own dtypes: what was made is float32.
     typed = {tail: cast(one, dtype or _dtype(tensors[tail]), module.tensors[tail], fix) for tail, one in made.items()}
     return {module.tensors[tail]: tensor for tail, tensor in typed.items()}
+
+
+def _resized(module: Module, pair: _Pair, values: Tensor, ranks: NewRanks) -> Resized:
+    """Return what becomes of a module whose unscaled change has these singular values."""
+    conv = math.prod(pair.down.shape[2:]) > 1
+    squares = values.double().square()
+    rank, square = ranks.rank(values, conv=conv), float(squares.sum())
+    kept = math.sqrt(min(float(squares[:rank].sum()) / square, 1.0)) if square else 1.0
+    return Resized(module, conv, pair.scale, pair.up.shape[1], rank, math.sqrt(square) * abs(pair.scale), kept)
 
 
 def _alpha(resized: Resized, old: Tensor, dtype: torch.dtype | None) -> tuple[Tensor, float]:
@@ -177,16 +193,3 @@ def _dtype(tensor: Tensor) -> torch.dtype:
 def _read(file: NetworkFile, module: Module) -> dict[str, Tensor]:
     found = file.read(module.tensors.values())
     return {tail: found[name] for tail, name in module.tensors.items()}
-
-
-def _write(path: Path, pieces: Sequence[Piece], header: Mapping[str, str]) -> None:
-    """Write the tensors with the hashes that they have then, of which the header must know before it is written."""
-    names = [name for piece in pieces for name in piece.names]
-    with TemporaryDirectory(prefix="loracore-resize-") as folder:
-        draft = Path(folder) / "draft.safetensors"
-        said = {name: value for name, value in header.items() if name.startswith("ss_")}
-        write_pieces(draft, tqdm(pieces, desc="resize", unit="module", disable=None), names, said)
-        hashes = {"sshs_model_hash": content_hash(draft), "sshs_legacy_hash": legacy_hash(draft)}
-        file = open_network_file(draft)
-        copies = [Piece(piece.names, partial(file.read, piece.names)) for piece in pieces]
-        write_pieces(path, copies, names, {**header, **hashes})

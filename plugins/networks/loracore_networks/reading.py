@@ -41,7 +41,7 @@ def build_from_file(target: LoraTarget, tensors: Mapping[str, Tensor], config: C
     """
     kind = kind_of({name: tensor.shape for name, tensor in tensors.items()})
     if kind is None:
-        message = f"'{target.key}' has {', '.join(sorted(tensors))}: no network that loracore knows"
+        message = f"{', '.join(sorted(tensors))}: no network that loracore knows"
         raise DataError(message, fix="leave the file out, or convert it where it was trained")
     adapter: Adapter | None
     if kind == "lora":
@@ -49,14 +49,6 @@ def build_from_file(target: LoraTarget, tensors: Mapping[str, Tensor], config: C
     elif kind == "dora":
         adapter = build_dora(target, tensors, config)
     else:
-        adapter = ChangedWeight(target, _change(kind, target, tensors), run_dropouts(config))
+        adapter = ChangedWeight(target, _CHANGES[kind](Place.of(target), tensors), run_dropouts(config))
     assert adapter is not None  # a file always gives a rank
     return adapter
-
-
-def _change(kind: Kind, target: LoraTarget, tensors: Mapping[str, Tensor]) -> WeightChange:
-    try:
-        return _CHANGES[kind](Place.of(target), tensors)
-    except DataError as error:
-        problem = error.problems[0]
-        raise DataError(f"'{target.key}': {problem.message}", where=problem.where, fix=problem.fix) from error

@@ -19,5 +19,5 @@ def field_files(config: Config) -> FieldFiles:
     flags = {"apply_lg_attn_mask": own.apply_lg_attn_mask, "apply_t5_attn_mask": own.apply_t5_attn_mask}
     latents = LatentsFile("_sd3.npz", channels=16, pixels=8, scale=1.5305, shift=0.0609, sized_keys=True)
     encoders = {"te1": 768, "te2": 1280, "te3": 4096}
-    text = TextFile("_sd3_te.npz", columns, lengths, encoders, flags, writable=False)
+    text = TextFile("_sd3_te.npz", columns, lengths, encoders, flags, ("t5xxl_max_token_length",), writable=False)
     return FieldFiles(latents, text)

@@ -11,14 +11,16 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
 from loracore import Config, ModelOptions, Models, Part, PartNames
-from loracore.diffusion.base_parts import base_parts, open_file, separate_parts
+from loracore.diffusion.base_parts import base_parts, open_file, separate_parts, tell_replaced
+from loracore.diffusion.config_shapes import guesses_untold
 from loracore.diffusion.folders import given_path
 from loracore.diffusion.loading import Precision, check_parts, fill_part
-from loracore.diffusion.model_marks import TENSOR_MARKS, check_marks
+from loracore.diffusion.model_marks import check_marks
 from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.part_kinds import models_of
 from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
 from loracore.diffusion.text_tokenizers import tokenizers_for
+from loracore.diffusion.written_marks import MARK_TENSORS
 from loracore.weights.layout import same_names
 from loracore_sdxl import recognition
 from loracore_sdxl.parts import kinds
@@ -33,7 +35,8 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     LoracoreError for missing, damaged or foreign files.
     """
     on_meta = device.type == "meta"
-    empty = _empty_parts(parts, config, dtype, any_size=on_meta)
+    with guesses_untold():
+        empty = _empty_parts(parts, config, dtype, any_size=on_meta)
     check_parts(empty.values(), weights_needed=not on_meta)
     tokenizers = {} if on_meta else tokenizers_for(empty, config)
     vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
@@ -47,6 +50,7 @@ def check(parts: frozenset[Part], config: Config) -> None:
     empty = _empty_parts(parts, config, torch.float32)
     check_parts(empty.values(), weights_needed=True)
     tokenizers_for(empty, config)
+    tell_replaced(wanted(kinds(), parts), config)
     check_marks(config, [name for part in empty.values() if part.weights for name in part.weights.shapes])
 
 
@@ -62,7 +66,7 @@ def file_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames
 def _beside(path: Path, config: Config) -> PartNames:
     """Return what a checkpoint holds beside the parts' weights and a rewritten one should hold too."""
     weights = open_file(path, config[ModelOptions])
-    kept = [name for name in (*TENSOR_MARKS, recognition.LOGIT_SCALE) if name in weights.shapes]
+    kept = [name for name in (*MARK_TENSORS, recognition.LOGIT_SCALE) if name in weights.shapes]
     return PartNames(same_names(kept), "", weights.read)
 
 

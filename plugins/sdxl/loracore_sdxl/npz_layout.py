@@ -13,4 +13,5 @@ def field_files(config: Config) -> FieldFiles:
     columns = {"hidden_state1": {"context": 768}, "hidden_state2": {"context": 1280}, "pool2": {"pooled": 1280}}
     lengths = {"hidden_state1": tokens, "hidden_state2": tokens}
     latents = LatentsFile("_sdxl.npz", channels=4, pixels=8, scale=0.13025)
-    return FieldFiles(latents, TextFile("_te_outputs.npz", columns, lengths, {"te1": 768, "te2": 1280}))
+    encoders = {"te1": 768, "te2": 1280}
+    return FieldFiles(latents, TextFile("_te_outputs.npz", columns, lengths, encoders, recorded=("max_token_length",)))

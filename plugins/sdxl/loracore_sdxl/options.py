@@ -63,9 +63,17 @@ def _rate_findings(config: Config) -> Iterator[Finding]:
 
 
 def _shared_rate_findings(config: Config) -> Iterator[Finding]:
-    own, shared = config[SdxlOptions], config[TrainingOptions].text_encoder_lr
-    if shared and own.text_encoder_lr1 is not None and own.text_encoder_lr2 is not None:
+    """Give the values of ``text_encoder_lr`` that are of no encoder, each having a rate of its own."""
+    options, shared = config[SdxlOptions], config[TrainingOptions].text_encoder_lr
+    own = (options.text_encoder_lr1, options.text_encoder_lr2)
+    if shared and None not in own:
         message = "text_encoder_lr has no effect: text_encoder_lr1 and text_encoder_lr2 say both encoders' rates"
         yield Finding("without effect", "text_encoder_lr", message)
-    else:
-        yield from surplus_rates(config, 2, "SDXL has two")
+        return
+    yield from surplus_rates(config, 2, "SDXL has two")
+    if len(shared) == 1:  # is of the encoder that has none
+        return
+    for number, (rate, mine) in enumerate(zip(shared, own, strict=False), start=1):
+        if mine is not None:
+            message = f"text_encoder_lr: {rate:g} has no effect: text_encoder_lr{number} is that encoder's rate"
+            yield Finding("without effect", "text_encoder_lr", message)

@@ -112,4 +112,4 @@ def test_what_is_encoded_in_every_step_is_said(cli: RunCli, toy_config: Path, fo
     assert done.returncode == 0
     pictures, captions = done.stdout.splitlines()
     assert "color_aug changes them each time" in pictures
-    assert captions == "captions: not cached for the text encoders: their adapters train"
+    assert captions == "captions: not cached for the text encoders, whose adapters change what they say"

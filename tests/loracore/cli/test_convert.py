@@ -55,6 +55,11 @@ def test_names_that_the_file_has_are_an_error(loracore: Call, lora: str, tmp_pat
     assert "the file has kohya's names already" in answer.errors[0]
 
 
+def test_a_target_below_a_file_is_told_at_once(loracore: Call, lora: str) -> None:
+    answer = loracore(*TOY, "--network_weights", lora, "--save_to", f"{lora}/new/x.safetensors")
+    assert [error.partition(" (")[0] for error in answer.errors] == [f"--save_to: '{lora}' is no folder"]
+
+
 def test_everything_that_is_wrong_is_told_at_once(loracore: Call) -> None:
     answer = loracore(*TOY, "--network_weights", "nowhere.safetensors", "--save_to", "x.bin")
     assert [error.partition(":")[0] for error in answer.errors] == ["--network_weights", "--save_to"]

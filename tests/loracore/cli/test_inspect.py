@@ -67,7 +67,7 @@ def test_dead_odd_and_broken_ones_are_marked_and_named(loracore: Call, tmp_path:
     tensors[f"{CONV}.alpha"] = torch.tensor(float("nan"))
     path = str(write(tmp_path / "file.safetensors", tensors))
     answer = loracore("inspect", path)
-    assert answer.code == 0
+    assert answer.code == 1
     for mark, name in {"DEAD: 1": LINEAR, "ODD: 1": f"{TEXT}.lora_down.weight", "BROKEN: 1": f"{CONV}.alpha"}.items():
         assert name in answer.out.partition(mark)[2].splitlines()[1]
     found = json.loads(loracore("inspect", path, "--json").out)

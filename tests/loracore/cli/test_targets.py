@@ -69,3 +69,7 @@ def test_numbers_that_do_not_fit_the_blocks_are_refused(loracore: Call) -> None:
         "--network_args: block_dims has length 1, but this model has 2 blocks",
         "--network_args: up_lr_weight: this architecture has no up blocks",
     ]
+
+
+def test_ranks_that_a_weight_cannot_have_are_noted(loracore: Call) -> None:
+    assert "note: 2 of 2 modules have a rank above" in loracore("targets", *TOY, "--network_dim", "99").err

@@ -65,6 +65,12 @@ def test_a_second_free_word_is_an_error() -> None:
     assert said("one.toml", "two.toml") == "unexpected word 'two.toml' (CONFIG is 'one.toml' already)"
 
 
+@pytest.mark.parametrize("argv", [("--alpha", "1", "2e-4", "run.toml"), ("--alpha=1", "-2e-4", "run.toml")])
+def test_a_second_number_behind_an_option_of_one_value_is_no_config(argv: tuple[str, ...]) -> None:
+    assert said(*argv) == f"--alpha: this option takes one value, not 2 (leave out {argv[-2]})"
+    assert flags(*argv).config == "run.toml"
+
+
 @pytest.mark.parametrize("argv", [("--gentle", "true"), ("--gentle", "False", "run.toml"), ("--no_gentle=true",)])
 def test_a_value_behind_a_switch_is_an_error_and_no_config(argv: tuple[str, ...]) -> None:
     assert "write --gentle or --no_gentle" in said(*argv)

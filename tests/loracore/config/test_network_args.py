@@ -50,6 +50,11 @@ def test_a_key_out_of_range_is_refused() -> None:
     assert "at most 64, not '65'" in said("--network_args", "rank=65")
 
 
+@pytest.mark.parametrize("item", ["alpha=inf", "rates=1,nan"])
+def test_a_number_without_end_is_refused(item: str) -> None:
+    assert "must be" in said("--network_args", item)
+
+
 @pytest.mark.parametrize("value", ["8", "8.0"])
 def test_both_doors_may_say_the_same(value: str) -> None:
     assert said("--rank", "8", "--network_args", f"rank={value}") == ""

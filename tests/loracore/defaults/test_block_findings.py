@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loracore.config.config import Config
-from loracore.config.options import CORE_OPTIONS
+from loracore.config.options import CORE_OPTIONS, NetworkOptions
 from loracore.defaults.block_findings import block_findings
 from tests.loracore.defaults.test_checks import fates
 
@@ -43,10 +43,31 @@ from tests.loracore.defaults.test_checks import fates
             {"loraplus_lr_ratio": 2.0, "loraplus_unet_lr_ratio": 4.0, "loraplus_text_encoder_lr_ratio": 4.0},
             {"loraplus_lr_ratio": "without effect"},
         ),
+        (
+            {"loraplus_lr_ratio": 2.0, "loraplus_unet_lr_ratio": 4.0, "network_train_unet_only": True},
+            {"loraplus_lr_ratio": "without effect"},
+        ),
+        (
+            {
+                "loraplus_lr_ratio": 2.0,
+                "loraplus_text_encoder_lr_ratio": 0.0,
+                "network_train_text_encoder_only": True,
+            },
+            {"loraplus_lr_ratio": "without effect"},
+        ),
+        ({"loraplus_lr_ratio": 2.0, "loraplus_unet_lr_ratio": 0.0}, {}),
     ],
 )
 def test_contradictions_of_blocks_and_lora_plus_are_found(options: dict[str, Any], expected: dict[str, str]) -> None:
     assert {name: fate for name, fate in fates(**options).items() if name in options} == expected
+
+
+def test_what_network_args_may_hold_is_named_by_the_finding() -> None:
+    tables = [
+        table(network_train_text_encoder_only=True) if table is NetworkOptions else table() for table in CORE_OPTIONS
+    ]
+    (one,) = block_findings(Config(tables, {"loraplus_unet_lr_ratio": "--network_args"}))
+    assert one.message.startswith("loraplus_unet_lr_ratio has no effect")
 
 
 def test_a_wrong_curve_names_the_nearest() -> None:

@@ -23,6 +23,19 @@ def test_the_header_is_silent_on_memory_when_nothing_spares_it(
     assert "memory  " not in said.out + said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "course"),
+    [((), "relative steps, a course of its own"), (("relative_step=False", "scale_parameter=False"), "constant")],
+)
+def test_the_header_names_the_course_that_counts(
+    train_toy: TrainToy, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], course: str
+) -> None:
+    train_toy("--optimizer_type", "Adafactor", "--optimizer_args", *words, "--max_train_steps", "1")
+    said = capsys.readouterr()
+    (line,) = (line for line in (said.out + said.err).splitlines() if line.startswith("optimizer "))
+    assert line.endswith(f"; {course}")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be")
 def test_the_header_commands_no_terminal(
     train_toy: TrainToy, pictures: Path, capsys: pytest.CaptureFixture[str]

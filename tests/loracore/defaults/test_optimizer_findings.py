@@ -32,8 +32,10 @@ def found(**options: Any) -> list[Finding]:
         ),
         (
             {"optimizer_args": ("warmup_init=True", "relative_step=False"), "learning_rate": 1e-3},
-            {"learning_rate": "without effect"},
+            {"optimizer_args": "wrong"},
         ),
+        ({"optimizer_args": ("warmup_init=True",), "learning_rate": 1e-3}, {"learning_rate": "without effect"}),
+        ({"optimizer_args": ("warmup_init=False", "relative_step=False"), "learning_rate": 1e-3}, {}),
         ({"lr_scheduler": "cosine"}, {"lr_scheduler": "without effect"}),
         (
             {"lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 5},
@@ -50,6 +52,17 @@ def found(**options: Any) -> list[Finding]:
 )
 def test_what_adafactor_goes_with(options: dict[str, Any], expected: dict[str, str]) -> None:
     assert {one.option: one.fate for one in found(optimizer_type="Adafactor", **options)} == expected
+
+
+def test_the_way_to_given_rates_leads_into_no_contradiction() -> None:
+    (one,) = found(optimizer_type="Adafactor", optimizer_args=("warmup_init=True",), learning_rate=1e-3)
+    assert one.fix.endswith("in the place of warmup_init=True")
+
+
+@pytest.mark.parametrize("name", ["loraplus_unet_lr_ratio", "down_lr_weight"])
+def test_what_network_args_may_hold_is_named_by_the_finding(name: str) -> None:
+    (one,) = found(optimizer_type="Adafactor", **{name: 2.0 if "ratio" in name else "sine"})
+    assert one.message.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit"])

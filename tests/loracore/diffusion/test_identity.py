@@ -10,6 +10,7 @@ import pytest
 from loracore.config.config import Config
 from loracore.config.options import DataOptions, ModelOptions
 from loracore.diffusion.identity import cache_identity
+from loracore.diffusion.options import VaeOptions
 
 Identify = Callable[..., tuple[str, str]]
 
@@ -141,3 +142,12 @@ def test_texts_that_are_no_paths_and_folders_do_not_count(model: Path, tmp_path:
     before = identities(model)
     assert identities(model, weighting_scheme="0.5," * 2000) == before
     assert identities(model, t5xxl=str(tmp_path)) == before
+
+
+def test_the_precision_of_the_vae_counts_where_it_is_not_the_runs(model: Path) -> None:
+    def identity(precision: str, *, whole: bool) -> str:
+        options = ModelOptions(pretrained_model_name_or_path=str(model), mixed_precision=precision)  # type: ignore[arg-type]  # one of its words
+        return cache_identity(part="vae", config=Config([options, VaeOptions(no_half_vae=whole)], {}))
+
+    assert identity("no", whole=True) == identity("no", whole=False)
+    assert identity("fp16", whole=True) != identity("fp16", whole=False)

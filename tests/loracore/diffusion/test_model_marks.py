@@ -15,6 +15,7 @@ from loracore.diffusion.options import DdpmOptions
 from loracore.errors import ConfigError
 
 V, ZTSNR = "v_parameterization", "zero_terminal_snr"
+MODEL = "pretrained_model_name_or_path"
 
 
 def config_of(model: Path | str | None, **options: bool) -> Config:
@@ -52,15 +53,85 @@ def test_tensors_imply_what_was_not_given(tmp_path: Path) -> None:
     assert told(path, v_parameterization=True, zero_terminal_snr=True) == []
 
 
-@pytest.mark.parametrize(("prediction", "fates"), [("v", ["implied"]), ("epsilon", []), ("else", []), (None, [])])
-def test_the_header_implies_v_and_nothing_else(tmp_path: Path, prediction: str | None, fates: list[str]) -> None:
-    assert [fate for fate, _ in told(file_with(tmp_path, prediction=prediction))] == fates
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        ("v", [("implied", V)]),
+        ("V", [("implied", V)]),
+        ("V_Prediction ", [("implied", V)]),
+        ("epsilon", []),
+        ("Epsilon", []),
+        ("else", [("without effect", MODEL)]),
+        ("Sample", [("unsupported", MODEL)]),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_what_a_word_in_the_header_says(
+    tmp_path: Path, prediction: str | None, expected: list[tuple[str, str]]
+) -> None:
+    assert told(file_with(tmp_path, prediction=prediction)) == expected
 
 
-def test_a_tensor_counts_more_than_the_header(tmp_path: Path) -> None:
-    path = file_with(tmp_path, "v_pred", prediction="epsilon")
-    assert told(path) == [("implied", V)]
+@pytest.mark.parametrize("name", ["edm_mean", "edm_std", "edm_vpred.sigma_max"])
+def test_a_checkpoint_of_other_noise_is_refused_whatever_its_header_says(tmp_path: Path, name: str) -> None:
+    path = file_with(tmp_path, name, prediction="v")
+    (finding,) = mark_findings(config_of(path, v_parameterization=True))
+    assert (finding.fate, finding.option) == ("unsupported", MODEL)
+    assert f"'{name}'" in finding.message
+    assert told(path, ignore_model_marks=True) == [("without effect", MODEL)]
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"prediction_type": "sample"},
+        {"prediction_type": "epsilon", "_class_name": "EDMEulerScheduler"},
+        {"prediction_type": "v_prediction", "_class_name": "EDMDPMSolverMultistepScheduler"},
+        {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+    ],
+)
+def test_a_scheduler_of_another_objective_is_refused(tmp_path: Path, scheduler: dict[str, object]) -> None:
+    folder = folder_with(tmp_path, **scheduler)
+    assert told(folder) == told(folder, v_parameterization=True) == [("unsupported", MODEL)]
+    assert told(folder, ignore_model_marks=True) == [("without effect", MODEL)]
+
+
+def test_a_scheduler_of_ddpm_noise_says_nothing_by_its_name(tmp_path: Path) -> None:
+    assert told(folder_with(tmp_path, _class_name="EulerDiscreteScheduler", prediction_type="epsilon")) == []
+
+
+@pytest.mark.parametrize(("given", "trained"), [({}, "noise is trained"), ({V: True}, "v is trained")])
+def test_an_unknown_word_is_a_note_with_what_is_trained(tmp_path: Path, given: dict[str, bool], trained: str) -> None:
+    (finding,) = mark_findings(config_of(folder_with(tmp_path, prediction_type="trigflow"), **given))
+    assert (finding.fate, finding.option) == ("without effect", MODEL)
+    assert "'trigflow'" in finding.message
+    assert finding.message.endswith(trained)
+
+
+@pytest.mark.parametrize("header", ["epsilon", "sample", "else"])
+def test_a_tensor_counts_more_than_the_header(tmp_path: Path, header: str) -> None:
+    path = file_with(tmp_path, "v_pred", prediction=header)
+    (finding,) = mark_findings(config_of(path))
+    assert (finding.fate, finding.option) == ("implied", V)
+    assert finding.message.endswith(f"'v_pred' (its modelspec.prediction_type, '{header}', is not believed)")
     assert told(path, v_parameterization=True) == []
+
+
+def test_a_terminal_mark_alone_is_not_believed(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "ztsnr")
+    (finding,) = mark_findings(config_of(path))
+    assert (finding.fate, finding.option, finding.value) == ("without effect", ZTSNR, None)
+    assert "not believed" in finding.message
+    assert told(path, v_parameterization=True) == [("implied", ZTSNR)]
+
+
+def test_marks_that_say_what_the_options_say_leave_nothing_to_ignore(tmp_path: Path) -> None:
+    ignoring = {"ignore_model_marks": True}
+    assert told(file_with(tmp_path), **ignoring) == [("without effect", "ignore_model_marks")]
+    path = file_with(tmp_path, "v_pred")
+    assert told(path, v_parameterization=True, **ignoring) == [("without effect", "ignore_model_marks")]
+    assert told(path, **ignoring) == [("without effect", V)]
 
 
 def test_the_scheduler_of_a_folder_implies_both(tmp_path: Path) -> None:
@@ -112,6 +183,8 @@ def test_a_pickle_is_compared_once_it_is_open(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--v_parameterization"):
         check_marks(config_of(path), ["v_pred"])
     check_marks(config_of(path, v_parameterization=True), ["v_pred"])
+    with pytest.raises(ConfigError, match="'edm_std'"):
+        check_marks(config_of(path), ["edm_std"])
 
 
 def test_late_marks_that_are_ignored_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

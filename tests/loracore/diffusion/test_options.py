@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from loracore.config.config import Config
+from loracore.config.dataset_spec import CaptionRules, DatasetSpec, SubsetSpec
+from loracore.config.options import ModelOptions
 from loracore.diffusion.options import (
     ClipTextOptions,
     DdpmOptions,
     FlowOptions,
+    VaeOptions,
     chunk_count,
     clip_text_findings,
     ddpm_findings,
     flow_findings,
+    upcasts_vae,
+    vae_findings,
 )
 
 
@@ -18,7 +25,51 @@ from loracore.diffusion.options import (
 def test_token_length_is_counted_in_chunks(length: int | None, chunks: int) -> None:
     config = Config([ClipTextOptions(max_token_length=length)], {})
     assert chunk_count(config) == chunks
-    assert clip_text_findings(config) == ()
+    assert list(clip_text_findings(config)) == []
+
+
+def data_set(**rules: float) -> DatasetSpec:
+    subset = SubsetSpec(None, 1, "a.toml:1", captions=CaptionRules(**rules))  # type: ignore[arg-type]  # tests give the right types
+    return DatasetSpec(
+        (64, 64),
+        1,
+        enable_bucket=False,
+        min_bucket_reso=64,
+        max_bucket_reso=64,
+        bucket_reso_steps=64,
+        bucket_no_upscale=False,
+        subsets=(subset,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({}, []),
+        ({"caption_dropout_rate": 0.5}, []),
+        ({"shuffle_caption": True}, ["shuffle_caption"]),
+        ({"caption_tag_dropout_rate": 0.1, "token_warmup_step": 5}, ["caption_tag_dropout_rate, token_warmup_step"]),
+    ],
+)
+def test_rules_that_tear_brackets_apart_are_told_of_weighted_captions(rules: dict[str, float], told: list[str]) -> None:
+    for weighted in (True, False):
+        config = Config([ClipTextOptions(weighted_captions=weighted)], {}).with_datasets(
+            [data_set(), data_set(**rules)]
+        )
+        found = list(clip_text_findings(config))
+        assert [(one.fate, one.option) for one in found] == [("without effect", "weighted_captions")] * len(
+            told
+        ) * weighted
+        assert all(words in one.message for one, words in zip(found, told, strict=False))
+
+
+@pytest.mark.parametrize(("precision", "idle"), [("no", True), ("fp16", False), ("bf16", False)])
+def test_a_vae_in_float32_is_nothing_new_in_a_run_of_float32(
+    precision: Literal["no", "fp16", "bf16"], idle: bool
+) -> None:
+    config = Config([VaeOptions(no_half_vae=True), ModelOptions(mixed_precision=precision)], {})
+    assert [finding.option for finding in vae_findings(config)] == ["no_half_vae"] * idle
+    assert upcasts_vae(config) is not idle
 
 
 def test_all_contradictions_are_found_together() -> None:

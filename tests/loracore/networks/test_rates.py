@@ -77,7 +77,8 @@ def test_targets_may_name_their_group() -> None:
             {"textencoder 1 plus": 4.0, "unet plus": 2.0},
         ),
         (BlockOptions(loraplus_text_encoder_lr_ratio=3), {"textencoder 1 plus": 3.0}),
-        (BlockOptions(loraplus_lr_ratio=4, loraplus_unet_lr_ratio=0), {"textencoder 1 plus": 4.0, "unet plus": 4.0}),
+        (BlockOptions(loraplus_lr_ratio=4, loraplus_unet_lr_ratio=0), {"textencoder 1 plus": 4.0}),
+        (BlockOptions(loraplus_lr_ratio=4, loraplus_text_encoder_lr_ratio=0), {"unet plus": 4.0}),
         (BlockOptions(loraplus_lr_ratio=0), {}),
     ],
 )

@@ -33,7 +33,7 @@ def test_strengths_may_be_missing(lora: str, ratios: tuple[float, ...]) -> None:
 
 def test_strengths_may_not_be_more_than_files(lora: str) -> None:
     assert said((lora,), (1.0, 2.0)) == ["base_weights_multiplier: 2 strengths for 1 files of base_weights"]
-    assert said((), (1.0,)) == ["base_weights_multiplier: 1 strengths for 0 files of base_weights"]
+    assert said((), (1.0,)) == ["base_weights_multiplier: base_weights_multiplier without base_weights"]
 
 
 def test_a_strength_is_a_finite_number(lora: str) -> None:

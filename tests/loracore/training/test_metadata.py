@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from loracore.config.options import CORE_OPTIONS
-from loracore.training.metadata import UNUSED, BaseModelHashes, file_hashes
+from loracore.training.metadata import UNUSED, ModelHashes, file_hashes
 from tests.toy_runs import TrainToy
 
 
@@ -43,7 +43,7 @@ def test_the_legacy_hash_reads_behind_the_first_mebibyte(golden: dict[str, Any])
 def test_base_model_hashes_equal_the_fields(golden: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "base.safetensors"
     path.write_bytes(bytes((7 * i + 3) % 256 for i in range(0x100000 + 70000)))
-    assert BaseModelHashes(str(path)).metadata() == {
+    assert ModelHashes(str(path)).metadata() == {
         "ss_sd_model_name": "base.safetensors",
         "ss_sd_model_hash": golden["base_model_hashes"]["model_hash"],
         "ss_new_sd_model_hash": golden["base_model_hashes"]["sha256"],
@@ -51,7 +51,17 @@ def test_base_model_hashes_equal_the_fields(golden: dict[str, Any], tmp_path: Pa
 
 
 def test_a_hub_id_has_a_name_and_no_hash() -> None:
-    assert BaseModelHashes("owner/model").metadata() == {"ss_sd_model_name": "owner/model"}
+    assert ModelHashes("owner/model").metadata() == {"ss_sd_model_name": "owner/model"}
+
+
+def test_other_models_have_keys_of_their_own(golden: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "vae.safetensors"
+    path.write_bytes(bytes((7 * i + 3) % 256 for i in range(0x100000 + 70000)))
+    assert ModelHashes(str(path), "vae").metadata() == {
+        "ss_vae_name": "vae.safetensors",
+        "ss_vae_hash": golden["base_model_hashes"]["model_hash"],
+        "ss_new_vae_hash": golden["base_model_hashes"]["sha256"],
+    }
 
 
 def test_the_header_has_the_runs_own_options_of_its_data(train_toy: TrainToy) -> None:

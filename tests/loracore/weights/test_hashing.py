@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from safetensors import safe_open
 
 from loracore.training.metadata import file_hashes
-from loracore.weights.hashing import content_hash, legacy_hash
+from loracore.weights.hashing import content_hash
 from tests.loracore.weights.network_files import lora, write
-
-
-def test_the_legacy_hash_reads_64_kib_at_1_mib(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(bytes(0x100000) + b"a" * 0x10000 + b"b")
-    assert legacy_hash(path) == hashlib.sha256(b"a" * 0x10000).hexdigest()[:8]
 
 
 def test_the_content_s_hash_is_that_of_a_training(tmp_path: Path) -> None:

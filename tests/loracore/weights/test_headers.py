@@ -34,7 +34,22 @@ def test_missing_file_is_told_with_its_path(tmp_path: Path) -> None:
 
 def test_cut_off_tensors_are_told_with_what_is_missing(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(DataError, match="cut off"):
+    with pytest.raises(DataError, match="cut off: 1 byte of"):
+        read_header(file)
+
+
+@pytest.mark.parametrize(("count", "said"), [(2000, "2.0 KiB"), (3 << 20, "3.0 MiB")])
+def test_what_is_missing_has_a_unit_that_suits_it(tmp_path: Path, count: int, said: str) -> None:
+    path = tmp_path / "some.safetensors"
+    save_file({"a": torch.zeros(count, dtype=torch.uint8)}, path)
+    path.write_bytes(path.read_bytes()[:-count])
+    with pytest.raises(DataError, match=f"cut off: {said} of"):
+        read_header(path)
+
+
+def test_a_shape_that_needs_other_bytes_is_damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b'"shape":[2,3]', b'"shape":[3,3]'))
+    with pytest.raises(DataError, match=r"'a' has 24 bytes, which are not those of its shape \[3, 3\]: .* damaged"):
         read_header(file)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,9 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="shorter than it was"):
         list(read_plainly(header, header.shapes, CPU))
+
+
+def test_bytes_that_do_not_fit_the_shape_are_damage(path: Path) -> None:
+    header = replace(read_header(path), shapes={"scalar": (2,)})
+    with pytest.raises(DataError, match="'scalar' has 8 bytes, which are not those of its shape"):
+        list(read_plainly(header, ["scalar"], CPU))

@@ -166,12 +166,16 @@ def test_a_file_with_tucker_factors_is_an_error() -> None:
     ("unit", "lora", "fate", "option"),
     [
         (4, LoraOptions(), "wrong", "unit"),
-        (2, LoraOptions(conv_dim=4), "wrong", "conv_dim"),
+        (2, LoraOptions(conv_dim=3), "wrong", "unit"),
         (2, LoraOptions(conv_dim=RANK, use_tucker=True), "unsupported", "use_tucker"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(unit: int, lora: LoraOptions, fate: str, option: str) -> None:
     assert [(finding.fate, finding.option) for finding in findings(config(unit, lora))] == [(fate, option)]
+
+
+def test_convolutions_may_have_a_rank_of_their_own() -> None:
+    assert findings(config(2, LoraOptions(conv_dim=4))) == []
 
 
 def test_the_default_rank_counts_and_a_files_ranks_are_left_to_the_file() -> None:
@@ -182,5 +186,5 @@ def test_the_default_rank_counts_and_a_files_ranks_are_left_to_the_file() -> Non
 def test_its_hooks_have_loras_options_and_findings() -> None:
     assert dylora.options() == (LoraOptions, DyloraOptions)
     wrong = replace(LoraOptions(), conv_dim=5)
-    assert [finding.option for finding in dylora.check_options(config(2, wrong))] == ["conv_dim"]
+    assert [finding.option for finding in dylora.check_options(config(2, wrong))] == ["unit"]
     assert isinstance(dylora.build_adapter(target(), None, config()), DyloraAdapter)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from loracore_networks.oft.building import build_oft
@@ -80,3 +82,20 @@ def test_what_does_nothing_or_cannot_be_is_said() -> None:
     config = Config([NetworkOptions(scale_weight_norms=1.0), OftOptions()], {"enable_all_linear": "x"})
     found = [(one.fate, one.option) for one in findings(config)]
     assert found == [("unsupported", "scale_weight_norms"), ("without effect", "enable_all_linear")]
+
+
+def test_a_number_of_blocks_for_a_place_asks_for_its_convolution() -> None:
+    layer = nn.Conv2d(4, 8, 3)
+    named = LoraTarget("lora_unet_x", (layer,), ("x",), "unet", rank=2)
+    config = Config([NetworkOptions(network_dim=4), OftOptions()], {})
+    found = build_oft(named, config)
+    assert found is not None
+    assert found.rank == 2
+    assert build_oft(replace(named, rank=None), config) is None
+
+
+def test_a_wrong_number_of_blocks_is_placed_where_it_was_given() -> None:
+    named = LoraTarget("lora_unet_x", (nn.Linear(4, 8),), ("x",), "unet", rank=3)
+    with pytest.raises(ConfigError) as caught:
+        build_oft(named, Config([NetworkOptions(network_dim=4), OftOptions()], {}))
+    assert caught.value.problems[0].where == "--network_args"

@@ -24,7 +24,8 @@ from loracore.data.npz.field_files import (
     text_path,
 )
 from loracore.diffusion.folders import packaged_config
-from loracore.training.importing import loaded_encoders
+from loracore.training.caches.importing import loaded_encoders
+from loracore.training.caches.unrecorded import unrecorded_options
 from loracore.training.phases import Loading
 from tests.plugins.sd3.runs import config_of
 
@@ -113,3 +114,8 @@ def widths(*words: str) -> Mapping[str, int]:
 def test_captions_are_of_text_encoders_of_the_standard_widths(folder: Path) -> None:
     assert widths() == FILES.text.encoders
     assert widths("--pretrained_model_name_or_path", str(folder)) != FILES.text.encoders
+
+
+def test_options_that_arrays_do_not_tell_are_known_by_name() -> None:
+    assert unrecorded_options(config_of(t5xxl_max_token_length=77, apply_t5_attn_mask=True), FILES.text) == ()
+    assert unrecorded_options(config_of(t5xxl_dtype="fp16"), FILES.text) == ("t5xxl_dtype",)

@@ -25,7 +25,8 @@ from loracore.data.npz.field_files import (
     text_path,
 )
 from loracore.diffusion.folders import packaged_config
-from loracore.training.importing import loaded_encoders
+from loracore.training.caches.importing import loaded_encoders
+from loracore.training.caches.unrecorded import unrecorded_options
 from loracore.training.phases import Loading
 from tests.plugins.sdxl.runs import config_of
 
@@ -98,3 +99,8 @@ def widths(*words: str) -> Mapping[str, int]:
 def test_captions_are_of_text_encoders_of_the_standard_widths(folder: Path) -> None:
     assert widths() == FILES.text.encoders
     assert widths("--pretrained_model_name_or_path", str(folder)) != FILES.text.encoders
+
+
+def test_options_that_arrays_do_not_tell_are_known_by_name() -> None:
+    assert unrecorded_options(config_of(max_token_length=150), FILES.text) == ()
+    assert unrecorded_options(config_of(weighted_captions=True), FILES.text) == ("weighted_captions",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from tests.conftest import RunCli
 
@@ -45,3 +46,20 @@ def test_the_mended_command_trains(command: list[str], cli: RunCli, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "text_encoder_lr1 has no effect: network_train_unet_only trains no text encoder" in done.stderr
     assert (tmp_path / "out" / "my_sdxl_lora.safetensors").is_file()
+
+
+@pytest.mark.timeout(300)
+def test_rates_of_zero_mend_it_too_and_a_vae_is_told(
+    command: list[str], cli: RunCli, folder: Path, tmp_path: Path
+) -> None:
+    others = [word for word in command if not word.startswith("--text_encoder_lr")]
+    rates, vae = ("--text_encoder_lr1=0", "--text_encoder_lr2=0"), f"--vae={folder / 'vae'}"
+    done = cli(*others, *rates, vae)
+    assert done.returncode == 0, done.stderr
+    assert "textencoder 1, textencoder 2: learning rate 0, kept as they start" in done.stderr + done.stdout
+    assert "VAE is given twice" in done.stderr
+    with safe_open(tmp_path / "out" / "my_sdxl_lora.safetensors", "pt") as file:
+        assert file.metadata()["ss_vae_name"] == "vae"
+        ups = {name: file.get_tensor(name) for name in file.keys() if "lora_up" in name}  # noqa: SIM118  # no mapping
+    assert {name.split("_")[1] for name, tensor in ups.items() if tensor.any()} == {"unet"}
+    assert {name.split("_")[1] for name in ups} == {"te1", "te2", "unet"}

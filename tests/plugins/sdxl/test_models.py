@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from loracore_sdxl import encode_images
-from loracore_sdxl.models import file_names
+from loracore_sdxl.models import check, file_names
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -131,9 +131,10 @@ def test_sizes_of_a_checkpoint_are_read_off_its_shapes(
     checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone = Path(shutil.copy(checkpoint, tmp_path / "alone.safetensors"))
-    models = loaded(alone, DENOISER | VAE)
-    assert_equal(models)
-    assert "guessing [1, 1, 1] attention heads" in caplog.text
+    check(DENOISER | VAE, config_of(alone))
+    assert_equal(loaded(alone, DENOISER | VAE))
+    assert caplog.text.count("guessing [1, 1, 1] attention heads") == 1
+    assert caplog.text.count("VAE: ") == 1
 
 
 def test_sizes_that_no_shape_tells_come_from_the_folder_beside(checkpoint: Path) -> None:

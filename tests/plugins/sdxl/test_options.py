@@ -35,6 +35,9 @@ def test_defaults_are_fine(folder: Path, checkpoint: Path) -> None:
         ({"text_encoder_lr1": 1e-5, "network_train_unet_only": True}, "without effect", "text_encoder_lr1"),
         ({"text_encoder_lr2": 1e-5, "network_train_unet_only": True}, "without effect", "text_encoder_lr2"),
         ({"text_encoder_lr": (1.0, 2.0, 3.0)}, "without effect", "text_encoder_lr"),
+        ({"text_encoder_lr": (5e-3, 6e-3), "text_encoder_lr1": 1e-4}, "without effect", "text_encoder_lr"),
+        ({"text_encoder_lr": (5e-3, 6e-3), "text_encoder_lr2": 1e-4}, "without effect", "text_encoder_lr"),
+        ({"no_half_vae": True}, "without effect", "no_half_vae"),
         (
             {"text_encoder_lr": (1e-5,), "text_encoder_lr1": 1e-5, "text_encoder_lr2": 0.0},
             "without effect",
@@ -55,10 +58,18 @@ def test_each_mistake_is_told_once(options: dict[str, object], fate: str, option
         {"text_encoder_lr1": 1e-5, "text_encoder_lr2": 0.0},
         {"text_encoder_lr": (1e-5, 2e-5)},
         {"text_encoder_lr": (1e-5,), "text_encoder_lr2": 2e-5},
+        {"text_encoder_lr": (1e-5,), "text_encoder_lr1": 2e-5},
+        {"no_half_vae": True, "mixed_precision": "bf16"},
     ],
 )
 def test_sound_combinations_are_not_complained_about(options: dict[str, object]) -> None:
     assert told(**options) == []
+
+
+def test_the_rate_that_is_of_no_encoder_is_named() -> None:
+    (finding,) = told(text_encoder_lr=(5e-3, 6e-3), text_encoder_lr1=1e-4)
+    assert "0.005 has no effect" in finding.message
+    assert "text_encoder_lr1" in finding.message
 
 
 @pytest.mark.parametrize("name", ["nowhere.safetensors", "./a/b/c", "C:\\models\\sdxl"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from loracore import DataError
 from loracore.diffusion.identity import cache_identity
 from loracore.diffusion.weight_names import vae_names
 from loracore.testing import tiny_models
+from loracore.training.metadata import model_hashes
 from loracore.weights.layout import to_file
 from tests.plugins.sdxl.runs import ALL, VAE, config_of, loaded
 
@@ -117,10 +119,15 @@ def test_a_model_without_a_vae_may_be_given_one(
 
 
 @pytest.mark.parametrize("sizes", [{"latent_channels": 16}, {"scale": 0.18215}])
-def test_a_vae_of_another_architecture_is_told(folder: Path, tmp_path: Path, sizes: dict[str, float]) -> None:
-    tiny_models.vae(**sizes).save_pretrained(tmp_path / "other")  # type: ignore[arg-type]  # each has its own type
-    with pytest.raises(DataError, match="16 latent channels, not 4" if "scale" not in sizes else "0.18215"):
+@pytest.mark.parametrize("place", ["other", "other/vae"])
+def test_a_vae_of_another_architecture_is_told(
+    folder: Path, tmp_path: Path, sizes: dict[str, float], place: str
+) -> None:
+    tiny_models.vae(**sizes).save_pretrained(tmp_path / place)  # type: ignore[arg-type]  # each has its own type
+    words = "16 latent channels, not 4" if "scale" not in sizes else "0.18215"
+    with pytest.raises(DataError, match=words) as caught:
         models.check(VAE, config_of(folder, vae=str(tmp_path / "other")))
+    assert [problem.where for problem in caught.value.problems] == [f"--vae {tmp_path / 'other'}"]
 
 
 def test_what_is_no_vae_is_told(folder: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -142,3 +149,22 @@ def test_latents_are_cached_for_this_vae_and_captions_for_any(folder: Path, home
     assert cache_identity(part="text", config=given) == cache_identity(part="text", config=plain)
     (home / WEIGHTS).write_bytes((home / WEIGHTS).read_bytes()[:-1])
     assert cache_identity(part="vae", config=given) != before
+
+
+def test_the_header_tells_which_vae_was_used(folder: Path, home: Path) -> None:
+    path = home / WEIGHTS
+    _, found = model_hashes(config_of(folder, vae=str(path)), wanted=True)
+    assert found.metadata() == {
+        "ss_vae_name": WEIGHTS,
+        "ss_vae_hash": hashlib.sha256(path.read_bytes()[0x100000:0x110000]).hexdigest()[:8],
+        "ss_new_vae_hash": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    assert len(model_hashes(config_of(folder), wanted=True)) == 1
+
+
+def test_a_vae_that_is_given_twice_is_said_once(folder: Path, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    models.check(ALL, config_of(folder, vae=str(home)))
+    assert [message.split(":")[0] for message in caplog.messages] == ["VAE is given twice"]
+    caplog.clear()
+    models.check(ALL, config_of(folder))
+    assert caplog.messages == []

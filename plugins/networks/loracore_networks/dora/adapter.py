@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from loracore import Config, DataError, LoraTarget
 from loracore.networks.changed_weight import ChangedWeight, WeightChange
 from loracore.networks.masks import Dropouts
-from loracore.weights.layout import swap_halves
+from loracore.networks.row_order import swap_halves
+from loracore.networks.spellings import MAGNITUDE
 from loracore_networks.dora.options import DoraOptions
+from loracore_networks.kinds import TITLES
 from loracore_networks.lora.adapter import LoraAdapter
 from loracore_networks.lora.building import build_factors, run_dropouts
-from loracore_networks.lora.fitting import MAGNITUDE, check_names, check_shapes
 from loracore_networks.lora.tucker import TuckerAdapter
+from loracore_networks.matching import check_names, check_shapes
 
 
 class DoraChange(WeightChange):
@@ -49,12 +51,12 @@ class DoraChange(WeightChange):
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over factors and magnitudes; raises DataError when names, shapes or the scale differ."""
-        check_names(tensors, self.file_tensors())
+        check_names(tensors, self.file_tensors(), TITLES["dora"])
         if tensors[MAGNITUDE].shape != self.magnitude.shape and _is_on_output(tensors) != self._on_output:
             message = f"{MAGNITUDE} has shape {list(tensors[MAGNITUDE].shape)}, the other axis of the weight"
             fix = f"set wd_on_output = {str(not self._on_output).lower()}, or give --dim_from_weights"
             raise DataError(message, fix=fix)
-        check_shapes({MAGNITUDE: (tensors[MAGNITUDE], self.magnitude)})
+        check_shapes(tensors, {MAGNITUDE: self.magnitude.shape})
         self.factors.load_file_tensors({name: one for name, one in tensors.items() if name != MAGNITUDE})
         with torch.no_grad():
             self.magnitude.copy_(tensors[MAGNITUDE])
@@ -89,7 +91,7 @@ def build_dora(target: LoraTarget, weights: Mapping[str, Tensor] | None, config:
     elif MAGNITUDE in weights:
         on_output = _is_on_output(weights)
     else:
-        message = f"'{target.key}' has no {MAGNITUDE} but {sorted(weights)}: it is no DoRA"
+        message = f"no {MAGNITUDE} but {sorted(weights)}: it is no DoRA"
         raise DataError(message, fix="give the network_module that the file was trained with")
     factors = build_factors(replace(target, swapped_halves=False), weights, config, Dropouts())
     if factors is None:

@@ -99,7 +99,7 @@ def build_dylora(target: LoraTarget, weights: Mapping[str, Tensor] | None, confi
     if lora is None:
         return None
     if not isinstance(lora, LoraAdapter):  # check_options refuses use_tucker
-        raise DataError(f"'{target.key}' has Tucker factors in the file", fix='train it as network_module = "lora"')
+        raise DataError("the file has Tucker factors here", fix='train it as network_module = "lora"')
     if lora.rank % unit:
         message = f"unit = {unit} does not divide the rank {lora.rank} of '{target.key}'"
         raise ConfigError(message, where=config.place("unit"), fix="give a unit that divides every rank")

@@ -32,10 +32,10 @@ def _own_findings(config: Config) -> Iterator[Finding]:
         yield Finding("unsupported", "use_tucker", message, "leave it out, or train a lora")
     if network.dim_from_weights:
         return  # the ranks are the file's, and are looked at when it is read
-    rank = network.network_dim or DEFAULT_RANK
-    if rank % unit:
-        message = f"unit = {unit} does not divide network_dim = {rank}"
-        yield Finding("wrong", "unit", message, "give a unit that does, or another network_dim")
-    if conv_dim not in (None, rank):
-        message = f"conv_dim = {conv_dim} and network_dim = {rank} differ, but DyLoRA has one rank for all layers"
-        yield Finding("wrong", "conv_dim", message, f"set conv_dim = {rank}, or leave it out")
+    ranks = {"network_dim": network.network_dim or DEFAULT_RANK, "conv_dim": conv_dim or 0}
+    wrong = {name: rank for name, rank in ranks.items() if rank % unit}
+    if wrong:
+        said = " and ".join(f"{name} = {rank}" for name, rank in wrong.items())
+        yield Finding(
+            "wrong", "unit", f"unit = {unit} does not divide {said}", "give a unit that does, or another rank"
+        )

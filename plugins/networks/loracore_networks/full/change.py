@@ -11,7 +11,7 @@ from loracore import Config, DataError, LoraTarget
 from loracore.networks.changed_weight import ChangedWeight, WeightChange
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.building import run_dropouts
-from loracore_networks.matching import check_names, check_shapes, take_over
+from loracore_networks.matching import check_file, take_over
 from loracore_networks.place import Place, refuse_separate
 from loracore_networks.ranks import chosen_size
 
@@ -29,8 +29,8 @@ class FullChange(WeightChange):
     @staticmethod
     def from_file(place: Place, tensors: Mapping[str, Tensor]) -> FullChange:
         """Return a change of this place's shape; raises DataError when the file's is another."""
-        _check(tensors)
-        check_shapes(tensors, {_DIFFERENCE: place.shape})
+        _refuse_biases(tensors)
+        check_file(tensors, {_DIFFERENCE: place.shape}, _TITLE)
         return FullChange(place)
 
     def forward(self, weight: Tensor | None) -> Tensor:  # noqa: ARG002  # the difference is trained, not the weight
@@ -43,7 +43,7 @@ class FullChange(WeightChange):
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the difference; raises DataError when the file has another shape, or a bias's."""
-        _check(tensors)
+        _refuse_biases(tensors)
         take_over({_DIFFERENCE: self.difference}, tensors, _TITLE)
 
     def shrink(self, factor: Tensor) -> None:
@@ -67,8 +67,7 @@ def build_full(target: LoraTarget, config: Config) -> ChangedWeight | None:
     return ChangedWeight(target, FullChange(Place.of(target)), run_dropouts(config))
 
 
-def _check(tensors: Mapping[str, Tensor]) -> None:
+def _refuse_biases(tensors: Mapping[str, Tensor]) -> None:
     if _OF_BIAS in tensors:
         message = f"the file changes biases too ({_OF_BIAS}), which adapters here do not"
         raise DataError(message, fix="leave these tensors out of the file, if they may be lost")
-    check_names(tensors, {_DIFFERENCE}, _TITLE)

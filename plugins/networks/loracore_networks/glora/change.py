@@ -13,8 +13,7 @@ from loracore.networks.changed_weight import ChangedWeight, WeightChange
 from loracore.networks.spellings import ALPHA
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.building import run_dropouts
-from loracore_networks.lora.fitting import check_alpha
-from loracore_networks.matching import check_names, check_shapes, file_alpha, shape_in_file, take_over
+from loracore_networks.matching import check_alpha, check_file, file_alpha, shape_in_file, take_over
 from loracore_networks.place import Place, refuse_separate
 from loracore_networks.ranks import Size, chosen_size
 
@@ -45,8 +44,7 @@ class GloraChange(WeightChange):
         """Return a change of a file's sizes; raises DataError when they do not fit the place."""
         rank = shape_in_file(tensors, "a2.weight", len(place.shape))[0]
         shapes = _shapes(place, rank)
-        check_names(tensors, shapes, _TITLE)
-        check_shapes(tensors, shapes)
+        check_file(tensors, shapes, _TITLE)
         return GloraChange(place, Size(rank, file_alpha(tensors, rank)))
 
     def forward(self, weight: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from loracore import Config, DataError, LoraTarget
 from loracore.networks.changed_weight import ChangedWeight, WeightChange
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.building import run_dropouts
-from loracore_networks.matching import check_names, check_shapes, take_over
+from loracore_networks.matching import OTHER_FILE, check_names, check_shapes, take_over
 from loracore_networks.place import Place, refuse_separate
 from loracore_networks.ranks import chosen_size
 
@@ -35,9 +35,9 @@ class Ia3Change(WeightChange):
     @staticmethod
     def from_file(place: Place, tensors: Mapping[str, Tensor]) -> Ia3Change:
         """Return a change on the file's side; raises DataError when it does not fit the place."""
-        check_names(tensors, {_WEIGHT, _ON_INPUT}, _TITLE)
+        check_names(tensors, {_WEIGHT, _ON_INPUT}, _TITLE, OTHER_FILE)
         on_input = _side(tensors)
-        check_shapes(tensors, {_WEIGHT: _shape(place, on_input=on_input)})
+        check_shapes(tensors, {_WEIGHT: _shape(place, on_input=on_input)}, OTHER_FILE)
         return Ia3Change(place, on_input=on_input)
 
     def forward(self, weight: Tensor | None) -> Tensor:

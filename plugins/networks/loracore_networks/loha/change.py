@@ -12,9 +12,8 @@ from loracore.networks.changed_weight import ChangedWeight, WeightChange
 from loracore.networks.spellings import ALPHA
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.building import run_dropouts
-from loracore_networks.lora.fitting import check_alpha
 from loracore_networks.lora.options import lora_options
-from loracore_networks.matching import check_names, check_shapes, file_alpha, shape_in_file, take_over
+from loracore_networks.matching import check_alpha, check_file, file_alpha, shape_in_file, take_over
 from loracore_networks.place import Place, refuse_separate
 from loracore_networks.ranks import Size, chosen_size
 
@@ -46,8 +45,7 @@ class LohaChange(WeightChange):
         tucker = "hada_t1" in tensors
         rank = shape_in_file(tensors, "hada_w1_b", 2)[0]
         shapes = _shapes(place, rank, tucker=tucker)
-        check_names(tensors, shapes, _TITLE)
-        check_shapes(tensors, shapes)
+        check_file(tensors, shapes, _TITLE)
         return LohaChange(place, Size(rank, file_alpha(tensors, rank)), tucker=tucker)
 
     def forward(self, weight: Tensor | None) -> Tensor:  # noqa: ARG002  # the weight does not matter

@@ -15,9 +15,8 @@ from loracore_networks.kinds import TITLES
 from loracore_networks.lokr.options import LokrOptions
 from loracore_networks.lokr.shapes import T2, W1, W1_A, W1_B, W2, W2_A, W2_B, Shapes, designed_shapes, shapes_of_file
 from loracore_networks.lora.building import run_dropouts
-from loracore_networks.lora.fitting import check_alpha
 from loracore_networks.lora.options import lora_options
-from loracore_networks.matching import file_alpha, take_over
+from loracore_networks.matching import check_alpha, file_alpha, take_over
 from loracore_networks.place import Place, refuse_separate
 from loracore_networks.ranks import chosen_size
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from loracore import DataError
 from loracore_networks.factorization import two_factors
 from loracore_networks.lokr.options import LokrOptions
-from loracore_networks.matching import check_names, check_shapes, shape_in_file
+from loracore_networks.matching import check_file, shape_in_file
 from loracore_networks.place import Place
 
 W1, W1_A, W1_B = "lokr_w1", "lokr_w1_a", "lokr_w1_b"
@@ -49,8 +49,7 @@ def shapes_of_file(place: Place, tensors: Mapping[str, Tensor], title: str) -> S
     else:
         rank = shape_in_file(tensors, W2_A, 2)[1]
         shapes |= {W2_A: (second[0], rank), W2_B: (rank, second[1] * area)}
-    check_names(tensors, shapes, title)
-    check_shapes(tensors, shapes)
+    check_file(tensors, shapes, title)
     return shapes
 
 

@@ -11,13 +11,15 @@ from torch.nn import functional
 
 from loracore import Adapter, DataError, LoraTarget, SampleRng
 from loracore.networks.masks import Dropouts, Masks
-from loracore.networks.spellings import ALPHA, DOWN, UP
+from loracore.networks.norms import limiting_factor, product_square
+from loracore.networks.row_order import swap_halves
+from loracore.networks.spellings import ALPHA, DOWN, MID, UP
 from loracore.weights.factors import block_diagonal, diagonal_blocks, row_slices
-from loracore.weights.layout import swap_halves
+from loracore_networks.kinds import TITLES
 from loracore_networks.lora.convolution import ConvShape
-from loracore_networks.lora.fitting import check_alpha, check_names, check_shapes
-from loracore_networks.lora.norms import limiting_factor, product_square
-from loracore_networks.matching import file_alpha
+from loracore_networks.matching import OTHER_SIZES, check_alpha, check_names, check_shapes, file_alpha
+
+_TUCKER = "the file has Tucker factors: give the network argument use_tucker, or --dim_from_weights"
 
 
 class LoraAdapter(Adapter):
@@ -74,9 +76,9 @@ class LoraAdapter(Adapter):
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over down and up; raises DataError when names, shapes or the scale differ."""
-        check_names(tensors, (DOWN, UP))
+        check_names(tensors, (DOWN, UP), TITLES["lora"], _TUCKER if MID in tensors else OTHER_SIZES)
         down, up = tensors[DOWN], tensors[UP] if self._pairs == 1 else self._stacked(tensors[UP])
-        check_shapes({DOWN: (down, self.down), UP: (up, self.up)})
+        check_shapes({DOWN: down, UP: up}, {DOWN: self.down.shape, UP: self.up.shape})
         check_alpha(file_alpha(tensors, len(down)) / self._pairs, self._alpha)
         with torch.no_grad():
             self.down.copy_(down)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from loracore import Config, DataError, LoraTarget, NetworkOptions
 from loracore.networks.masks import Dropouts
-from loracore.networks.spellings import DOWN
+from loracore.networks.spellings import DOWN, MAGNITUDE, MID, UP
+from loracore_networks.kinds import TITLES
 from loracore_networks.lora.adapter import LoraAdapter, pair_count, shared
-from loracore_networks.lora.fitting import MAGNITUDE, MID
 from loracore_networks.lora.options import lora_options
 from loracore_networks.lora.tucker import TuckerAdapter
-from loracore_networks.matching import file_alpha
+from loracore_networks.matching import OTHER_FILE, check_file, file_alpha, shape_in_file
 from loracore_networks.place import Place
 from loracore_networks.ranks import chosen_size
 
@@ -26,7 +26,7 @@ def build_lora(
     ``weights`` are a file's, which then says rank, alpha and factors: also in runs of another network.
     """
     if weights is not None and MAGNITUDE in weights:
-        message = f"'{target.key}' has a {MAGNITUDE}: it is a DoRA, not a LoRA"
+        message = f"{MAGNITUDE} makes it a DoRA, not a LoRA"
         raise DataError(message, fix='give network_module = "dora"')
     return build_factors(target, weights, config, run_dropouts(config))
 
@@ -54,10 +54,20 @@ def run_dropouts(config: Config) -> Dropouts:
 
 def _of_file(target: LoraTarget, weights: Mapping[str, Tensor]) -> tuple[int, float]:
     """Return rank and alpha of each of the target's pairs."""
-    if DOWN not in weights:
-        message = f"'{target.key}' has no {DOWN} but {sorted(weights)}"
-        raise DataError(message, fix="the file is of another kind of network")
-    pairs, ranks = pair_count(target), weights[DOWN].shape[0]
+    place, pairs = Place.of(target), pair_count(target)
+    if MID in weights and not place.kernel:
+        raise DataError(f"{MID} is there, but the layer is no convolution", fix=OTHER_FILE)
+    ranks = shape_in_file(weights, DOWN, len(place.shape))[0]
+    check_file(weights, _shapes(place, weights, ranks), TITLES["dora" if MAGNITUDE in weights else "lora"])
     if ranks % pairs:
         raise shared()
     return ranks // pairs, file_alpha(weights, ranks) / pairs
+
+
+def _shapes(place: Place, weights: Mapping[str, Tensor], ranks: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a file's tensors of these ranks have at a place; magnitudes are looked at elsewhere."""
+    ones = tuple(1 for _ in place.kernel)
+    shapes = {UP: (place.outputs, ranks, *ones), DOWN: (ranks, *place.shape[1:])}
+    if MID in weights:
+        shapes |= {DOWN: (ranks, place.inputs, 1, 1), MID: (ranks, ranks, *place.kernel)}
+    return shapes | ({MAGNITUDE: tuple(weights[MAGNITUDE].shape)} if MAGNITUDE in weights else {})

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loracore import Adapter, ConfigError, DataError, LoraTarget, SampleRng
+from loracore import Adapter, ConfigError, LoraTarget, SampleRng
 from loracore.networks.masks import Dropouts, Masks
-from loracore.networks.spellings import ALPHA, DOWN, UP
+from loracore.networks.norms import limiting_factor, product_square
+from loracore.networks.row_order import swap_halves
+from loracore.networks.spellings import ALPHA, DOWN, MID, UP
+from loracore.networks.third_factor import folded
 from loracore.weights.factors import row_slices
-from loracore.weights.layout import swap_halves
+from loracore_networks.kinds import TITLES
 from loracore_networks.lora.convolution import ConvShape
-from loracore_networks.lora.fitting import MID, check_alpha, check_names, check_shapes
-from loracore_networks.lora.norms import limiting_factor, product_square
-from loracore_networks.matching import file_alpha
+from loracore_networks.matching import check_alpha, file_alpha, take_over
 
 
 class TuckerAdapter(Adapter):
@@ -33,9 +34,7 @@ class TuckerAdapter(Adapter):
             message = f"'{target.key}': layers with factors of their own cannot have Tucker factors"
             raise ConfigError(message, where="use_tucker", fix="leave out use_tucker or split_qkv")
         weight, shape = target.layers[0].weight, ConvShape.of(target.layers[0])
-        if shape is None:
-            message = f"'{target.key}' has a {MID}, but its layer is no convolution"
-            raise DataError(message, fix="the file is of another model, or damaged")
+        assert shape is not None, "only convolutions have a middle factor"
         self._shape = shape
         outputs = [len(layer.weight) for layer in target.layers]
         device = "meta" if weight.is_meta else "cpu"  # a seed starts every machine alike
@@ -64,12 +63,8 @@ class TuckerAdapter(Adapter):
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the factors; raises DataError when names, shapes or the scale differ."""
         own = {DOWN: self.down, MID: self.mid, UP: self.up}
-        check_names(tensors, own)
-        check_shapes({name: (tensors[name], one) for name, one in own.items()})
+        take_over(own, tensors, TITLES["lora"])
         check_alpha(file_alpha(tensors, self.rank), self._alpha)
-        with torch.no_grad():
-            for name, one in own.items():
-                one.copy_(tensors[name])
 
     def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
         """Return Σ up · mid · down · alpha / rank in the shape of the layer's weight, on which it does not depend."""
@@ -109,7 +104,7 @@ class TuckerAdapter(Adapter):
 
     def _kernels(self) -> Tensor:
         """Return what mid and down are together (rank, inputs, k, k)."""
-        return torch.einsum("rskl,si->rikl", self.mid.float(), self.down.flatten(1).float())
+        return folded(self.mid, self.down)
 
     def _up(self, index: int) -> Tensor:
         """Return a layer's rows of up, in the layer's own order."""

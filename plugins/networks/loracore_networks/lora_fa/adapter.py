@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from loracore import Adapter, Config, LoraTarget, SampleRng
+from loracore.networks.norms import limiting_factor
 from loracore_networks.lora.adapter import LoraAdapter
 from loracore_networks.lora.building import build_lora
-from loracore_networks.lora.norms import limiting_factor
 from loracore_networks.lora.tucker import TuckerAdapter
 
 

@@ -21,7 +21,9 @@ def build_oft(target: LoraTarget, config: Config) -> ChangedWeight | None:
     ``network_alpha`` is the constraint. Raises ConfigError when the outputs are no multiple of the number of blocks.
     """
     network, place = config[NetworkOptions], Place.of(target)
-    if (target.needs_conv or place.is_large) and not config[OftOptions].enable_conv:
+    # A number of blocks for this very place (conv_block_dims, or the architecture's option) asks for it by itself.
+    is_extra = target.needs_conv or (place.is_large and target.rank is None)
+    if is_extra and not config[OftOptions].enable_conv:
         return None
     count = (network.network_dim or DEFAULT_RANK) if target.rank is None else target.rank
     if not count:
@@ -29,7 +31,7 @@ def build_oft(target: LoraTarget, config: Config) -> ChangedWeight | None:
     refuse_separate(target, TITLES["oft"])
     if place.outputs % count:
         message = f"'{target.key}' has {place.outputs} outputs, which {count} blocks do not divide"
-        raise ConfigError(message, where="--network_dim", fix=f"give {_nearest(divisors(place.outputs), count)}")
+        raise ConfigError(message, where=_place_of_rank(target), fix=f"give {_nearest(divisors(place.outputs), count)}")
     constraint = network.network_alpha if target.alpha is None else target.alpha
     return ChangedWeight(target, OftChange(place, count, constraint or 0.0), run_dropouts(config))
 
@@ -62,10 +64,15 @@ def build_boft(target: LoraTarget, config: Config, constraint: float) -> Changed
             f"'{target.key}' has {place.outputs} outputs, which no power of two of blocks up to {size.rank} divides"
         )
         fix = f"give {sizes[0]} or more" if sizes else "BOFT needs even numbers of outputs: take algo=diag-oft"
-        raise ConfigError(message, where="--network_dim", fix=fix)
+        raise ConfigError(message, where=_place_of_rank(target), fix=fix)
     count = place.outputs // fitting[-1]
     blocks = (count.bit_length(), count, fitting[-1], fitting[-1])
     return ChangedWeight(target, ButterflyChange(place, blocks, constraint), run_dropouts(config))
+
+
+def _place_of_rank(target: LoraTarget) -> str:
+    """Return where a target's number comes from: options of blocks and layers are network arguments."""
+    return "--network_dim" if target.rank is None else "--network_args"
 
 
 def _nearest(numbers: list[int], wanted: int) -> str:

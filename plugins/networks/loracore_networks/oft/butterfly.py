@@ -10,7 +10,7 @@ from torch import Tensor
 from loracore import DataError
 from loracore.networks.changed_weight import WeightChange
 from loracore_networks.kinds import TITLES
-from loracore_networks.matching import check_names, shape_in_file
+from loracore_networks.matching import OTHER_FILE, check_names, shape_in_file
 from loracore_networks.oft.rotation import BLOCKS, RESCALE, Rotation, has_rescale
 from loracore_networks.place import Place
 
@@ -40,7 +40,7 @@ class ButterflyChange(WeightChange):
             message = f"{BLOCKS} has shape {[stages, count, rows, columns]} for a layer of {place.outputs} outputs"
             raise DataError(message, fix="the file belongs to another model")
         rescaled = has_rescale(tensors, place)
-        check_names(tensors, {BLOCKS, RESCALE} if rescaled else {BLOCKS}, _TITLE)
+        check_names(tensors, {BLOCKS, RESCALE} if rescaled else {BLOCKS}, _TITLE, OTHER_FILE)
         return ButterflyChange(place, (stages, count, rows, columns), 0.0, rescaled=rescaled)
 
     def forward(self, weight: Tensor | None) -> Tensor:

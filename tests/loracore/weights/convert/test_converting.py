@@ -249,7 +249,7 @@ def test_factors_of_another_size_do_not_fit(tmp_path: Path, targets: Targets) ->
     with pytest.raises(DataError, match="do not fit a layer"):
         to_diffusers(saved(tmp_path / "a.safetensors", pair(LAST, 2, OUTPUTS + 2)), targets)
     tensors = peft("toy.norm_out.linear", 2) | {"toy.norm_out.linear.lora_B.weight": torch.zeros(OUTPUTS, 3)}
-    with pytest.raises(DataError, match="do not fit a layer"):
+    with pytest.raises(DataError, match=r"lora_B\.weight \[\d+, 3\], lora_A\.weight .* do not fit one another"):
         to_kohya(saved(tmp_path / "b.safetensors", tensors), targets)
 
 
@@ -287,6 +287,18 @@ def test_the_header_is_kept_but_for_hashes_and_names(lora: Path, tmp_path: Path)
     assert found["ss_steps"] == "7"
     assert found["modelspec.implementation"] == "diffusers"
     assert "sshs_model_hash" not in found
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_an_error_before_anything_is_written(
+    lora: Path, tmp_path: Path, number: float
+) -> None:
+    tensors, name = load_file(lora), "lora_unet_blocks_0_mix.lora_up.weight"
+    tensors[name][0, 0] = number
+    save_file(tensors, lora)
+    with pytest.raises(DataError, match=rf"lora\.safetensors: 1 tensors are not finite, for example {name}"):
+        converted(lora, tmp_path / "there.safetensors")
+    assert not (tmp_path / "there.safetensors").exists()
 
 
 def test_a_file_that_has_the_names_already_is_told(lora: Path, tmp_path: Path) -> None:

@@ -140,8 +140,15 @@ def test_a_file_that_is_no_safetensors_is_an_error(tmp_path: Path) -> None:
 
 
 def test_tensors_that_do_not_fit_are_told_with_their_shapes(tmp_path: Path) -> None:
-    with pytest.raises(LoracoreError, match=rf"\[12, 5\].*{LINEAR}: its tensors do not fit"):
+    with pytest.raises(LoracoreError, match=rf"file\.safetensors: {LINEAR}: .*\[12, 5\].* do not fit"):
         inspected(tmp_path, {**lora(), f"{LINEAR}.lora_up.weight": torch.rand(12, 5)})
+
+
+def test_factors_of_other_kinds_that_do_not_fit_are_told_with_file_and_shapes(tmp_path: Path) -> None:
+    shapes = {"w1_a": (6, 2), "w1_b": (2, 5), "w2_a": (6, 3), "w2_b": (2, 5)}
+    tensors = {f"lora_unet_a.hada_{name}": torch.rand(shape) for name, shape in shapes.items()}
+    with pytest.raises(LoracoreError, match=r"file\.safetensors: lora_unet_a: .* do not fit .* hada_w2_a \[6, 3\]"):
+        inspected(tmp_path, tensors)
 
 
 def test_one_module_is_read_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from loracore import DataError, LoracoreError, Models, hookimpl
 from loracore.config.config import Config
 from loracore.training.phases import Loading
-from loracore.weights.merge.base_weights import base_weights_lines, base_weights_metadata, text_changes
+from loracore.weights.merge.base_weights import (
+    base_weights_lines,
+    base_weights_metadata,
+    changes_text,
+    check_base_weights,
+    text_changes,
+)
 from loracore.weights.merge.merging import merge
 from tests.loracore.weights.toy_files import TABLES, ToyFiles, toy_modules, toy_request, write_lora
 from tests.toy_runs import TrainToy
@@ -34,6 +40,11 @@ def lora(tmp_path: Path) -> Path:
 def loading(*words: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Loading:
     request = toy_request(ToyFiles(), *map(str, words))
     return Loading(request.plugins.hook, torch.device(device), dtype, request.config)
+
+
+def checked(*files: Path) -> None:
+    run = loading("--base_weights", *files)
+    check_base_weights(run.hook, run.config)
 
 
 def config_of(*words: str | Path) -> Config:
@@ -165,11 +176,29 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, lora: Path) ->
     _changed(paths[1], f"{MIX}.lora_up.weight", f"{MIX}.lora_up.weight", torch.zeros(9, 4))
     _changed(lora, f"{MIX}.alpha", f"{MIX}x.alpha")
     with pytest.raises(DataError) as caught:
-        loading("--base_weights", lora, *paths, device="meta").models("denoiser")
+        checked(lora, *paths)
     stranger, finite, shape = map(str, caught.value.problems)
     assert f"did you mean '{MIX}'" in stranger
     assert f"1 tensors are not finite, for example {MIX}.alpha" in finite
     assert "lora_up.weight has shape [9, 4]" in shape
+
+
+def test_a_file_of_another_architecture_is_told_as_such(lora: Path) -> None:
+    _changed(lora, f"{MIX}.alpha", f"{MIX}x.alpha")
+    save_file(load_file(lora), lora, {"ss_base_model_version": "other_v1"})
+    with pytest.raises(DataError, match="its header says 'other_v1', this run's model is 'toy'") as caught:
+        checked(lora)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_file_that_fits_may_name_any_model(lora: Path) -> None:
+    save_file(load_file(lora), lora, {"ss_base_model_version": "other_v1"})
+    checked(lora)
+
+
+def test_a_look_at_the_models_sizes_reads_no_base_weights(lora: Path) -> None:
+    _changed(lora, f"{MIX}.alpha", f"{MIX}x.alpha")
+    assert loading("--base_weights", lora, device="meta").models("denoiser").denoiser is not None
 
 
 def test_nothing_is_encoded_before_files_are_looked_at(lora: Path, train_toy: TrainToy) -> None:
@@ -207,6 +236,8 @@ def test_texts_are_shared_with_runs_whose_files_leave_the_text_encoders_alone(tm
     denoiser = tmp_path / "denoiser.safetensors"
     save_file({name: tensor for name, tensor in load_file(lora).items() if "_te1_" not in name}, denoiser)
     assert text_changes(config_of("--base_weights", denoiser)) == []
+    assert not changes_text(config_of("--base_weights", denoiser))
+    assert changes_text(config_of("--base_weights", lora))
     assert text_changes(config_of("--base_weights", lora, "--base_weights_multiplier", "0")) == []
 
 

@@ -165,7 +165,7 @@ def test_sums_beyond_float32_are_an_error(tmp_path: Path, lora: Path) -> None:
     [
         ("lora_unet_blocks_0_mixx.alpha", None, "did you mean 'lora_unet_blocks_0_mix'"),
         ("lora_unet_blocks_0_mix.alpha", torch.tensor(torch.nan), "1 tensors are not finite"),
-        ("lora_unet_blocks_0_mix.alpha_w1", None, "lora_unet_blocks_0_mix: tensors"),
+        ("lora_unet_blocks_0_mix.alpha_w1", None, "0_mix: the tensors are not those of this LoRA: unknown alpha_w1"),
     ],
 )
 def test_files_that_cannot_be_merged_are_said(

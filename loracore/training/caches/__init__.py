@@ -1,0 +1,1 @@
+"""Pictures and captions encoded once, and what is taken over from other files."""

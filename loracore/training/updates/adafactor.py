@@ -1,0 +1,93 @@
+"""What Adafactor asks of a run: a course of its own rates, and advice on what goes badly with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
+from loracore.config.options import TrainingOptions
+
+
+class RelativeSteps:
+    """The rates that Adafactor finds by itself, by optimizer step; nothing is set here.
+
+    With scale_parameter they are relative to each tensor's own size (Shazeer and Stern 2018, arXiv 1804.04235,
+    section 8: relative step sizes).
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._step = 0
+
+    def step(self) -> None:
+        """Go on to the next optimizer step."""
+        self._step += 1
+
+    def rates(self) -> dict[str, float]:
+        """Return the relative step size in force, by group name."""
+        return {str(group["name"]): _relative(group, self._step + 1) for group in self._optimizer.param_groups}
+
+    def base_rates(self) -> dict[str, float]:
+        """Return the largest relative step sizes, by group name."""
+        return {str(group["name"]): _relative(group, 1) for group in self._optimizer.param_groups}
+
+
+def advice(training: TrainingOptions) -> Iterator[str]:
+    """Give notes on options that the field advises against, or that mean something else."""
+    if training.fused_backward_pass and training.max_grad_norm:
+        yield (
+            f"fused_backward_pass: max_grad_norm = {training.max_grad_norm:g} limits each tensor's own gradient; the "
+            "norm of all is known only when the last has been used"
+        )
+    if training.optimizer_type != "Adafactor":
+        return
+    if finds_own_rates(training):
+        instead = ", without warmup_init," if optimizer_arguments(training).get("warmup_init") else ""
+        yield (
+            "Adafactor finds its own learning rates (relative_step); "
+            f"optimizer_args relative_step=False{instead} takes yours"
+        )
+        return
+    if training.max_grad_norm and not training.fused_backward_pass:
+        yield "Adafactor limits its updates by itself (clip_threshold): max_grad_norm = 0 is advised with it"
+    if training.lr_scheduler != "constant_with_warmup":
+        yield f"Adafactor with a given learning rate: constant_with_warmup is advised, not {training.lr_scheduler}"
+    if optimizer_arguments(training).get("clip_threshold", 1.0) != 1.0:
+        yield "Adafactor with a given learning rate: clip_threshold = 1.0 is advised"
+
+
+def catching_up(tried: Tensor, good: Tensor, decay: Tensor) -> Tensor:
+    """Return how much of its new gradient each parameter's second moments lack; 0 where no step was bad.
+
+    The step that is coming is counted in both. Its weight of the old moments is β(n) = 1 − n^decay (arXiv 1804.04235,
+    section 7.2), which Adafactor takes of all steps, the bad ones too.
+    """
+    late, right = tried.pow(decay), good.pow(decay)
+    return (right - late) / (1 - late).clamp(min=torch.finfo(late.dtype).tiny)  # the first of all: 0 of 0
+
+
+def bring_up(state: Mapping[str, Tensor], gradient: Tensor, smallest: float, share: Tensor) -> None:
+    """Mix ``share`` of the squared gradient into the second moments, in place.
+
+    What Adafactor makes of them in its next step is then what it would have without any bad step: it wants
+    β·m + (1 − β)·g² of the right β, and has but a β' ≥ β, so that the share is 1 − β/β'.
+    """
+    if not state:
+        return  # its first step
+    squares = gradient.float().square() + smallest
+    sizes = {"exp_avg_sq": None, "exp_avg_sq_row": -1, "exp_avg_sq_col": -2}
+    for name in sizes.keys() & state.keys():
+        dim = sizes[name]
+        found = squares if dim is None else squares.mean(dim=dim)
+        state[name].lerp_(found.to(state[name].dtype), share.to(state[name].dtype))
+
+
+def _relative(group: dict[str, Any], step: int) -> float:
+    """Return ρ of a step counted from 1."""
+    limit = 1e-6 * step if group["warmup_init"] else 1e-2
+    return float(min(limit, step**-0.5))
