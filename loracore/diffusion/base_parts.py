@@ -111,7 +111,8 @@ def folder_beside(config: Config) -> ModelFolder:
 def _holds(base: str, kind: PartKind, config: Config) -> bool:
     path = given_path(base)
     if path.is_file():
-        names = open_file(path, config[ModelOptions]).shapes
+        # Mapped whatever the options say: only names are wanted, and a pickle would be read whole.
+        names = open_weights(path, allow_pickle=config[ModelOptions].allow_pickle, mapped=True).shapes
         return kind.prefix_in(names) is not None
     return open_folder(base).find(f"{kind.folder}/config.json") is not None
 

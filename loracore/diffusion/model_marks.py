@@ -13,6 +13,7 @@ from loracore.diffusion.options import DdpmOptions
 from loracore.diffusion.written_marks import TERMINAL, Mark, Marks, V, file_marks, folder_marks, tensor_marks
 from loracore.errors import ConfigError, Problem
 from loracore.weights.headers import is_pickle
+from loracore.weights.options import ConvertOptions, ExtractOptions, MergeOptions
 
 _MODEL, _IGNORE = "pretrained_model_name_or_path", "ignore_model_marks"
 
@@ -33,8 +34,15 @@ def mark_findings(config: Config) -> Iterator[Finding]:
 def compared(marks: Marks, config: Config, model: str) -> Iterator[Finding]:
     """Give a finding for each mark of ``model`` that the options do not follow; given options contradict, others yield.
 
-    With ``ignore_model_marks`` the options stand, and each contradiction is a note.
+    With ``ignore_model_marks`` the options stand, and each contradiction is a note. Commands for weight files train
+    nothing: there only what a mark implies counts, for the header of what they write.
     """
+    found = _compared(marks, config, model)
+    trains = not any(table in config for table in (MergeOptions, ConvertOptions, ExtractOptions))
+    yield from (finding for finding in found if trains or finding.fate == "implied")
+
+
+def _compared(marks: Marks, config: Config, model: str) -> Iterator[Finding]:
     if config[DdpmOptions].ignore_model_marks:
         yield from _ignored(marks, config, model)
     elif marks.foreign:

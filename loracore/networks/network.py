@@ -16,6 +16,9 @@ from loracore.networks.spellings import misnamed
 from loracore.noise.rng import SampleRng
 from loracore.types import LoraTarget
 
+#: What other trainers call the changes of a norm's weight and bias.
+_OF_NORMS = frozenset({"w_norm", "b_norm"})
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Entry:
@@ -106,6 +109,11 @@ class Network:
             wrong = misnamed(tensors, source)
             if wrong is not None:
                 raise DataError.of([wrong])
+            if unknown and all(_OF_NORMS.issuperset(by_key[key]) for key in unknown):
+                message = (
+                    f"the file changes {len(unknown)} norms, for example '{unknown[0]}', which adapters here do not"
+                )
+                raise DataError(message, where=source, fix="leave these tensors out of the file, if they may be lost")
             raise _stranger(unknown, set(by_key) - set(unknown), self, source, own_ranks=own_ranks)
         found = [entry for entry in self.entries if entry.target.key in by_key]
         for entry in found:

@@ -14,7 +14,7 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.config.options import ModelOptions, NetworkOptions
 from loracore.errors import DataError
-from loracore.networks.rates import part_of, trains
+from loracore.networks.rates import is_text, part_of, trains
 from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
 from loracore.weights.convert.kohya_keys import under_known_keys
@@ -71,8 +71,12 @@ def placed_weights(
     placed = under_known_keys(weights, targets)
     path = Path(config[NetworkOptions].network_weights or "")
     unknown = sorted({name.partition(".")[0] for name in placed} - {target.key for target in targets})
-    if not unknown:
-        return placed
+    known = {name.partition(".")[0] for name in placed}
+    if not unknown or any(not is_text(part_of(target.key)) and target.key in known for target in targets):
+        return placed  # trainers spell a model in more than one way: modules of its denoiser say it better
+    wrong = misnamed(weights, str(path))
+    if wrong is not None:
+        raise DataError.of([wrong])
     if models.denoiser is None:  # only text encoders train, but the denoiser tells which model it is
         denoiser = frozenset({"denoiser"})
         models = hook.load_models(parts=denoiser, device=torch.device("meta"), dtype=torch.float32, config=config)

@@ -55,5 +55,7 @@ def _legacy_hash(path: Path, metadata: Mapping[str, str]) -> str:
         entries = {**json.loads(file.read(length)), "__metadata__": own}
         text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
         other = -(-len(text) // 8) * 8
-        file.seek(LEGACY_OFFSET - other + length)  # the same tensors stand so much further on here
-        return hashlib.sha256(file.read(LEGACY_SIZE)).hexdigest()[:8]
+        whole = other.to_bytes(_LENGTH, "little") + text.ljust(other)
+        front = whole[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_SIZE]  # a long header reaches into what is hashed
+        file.seek(_LENGTH + length + max(0, LEGACY_OFFSET - len(whole)))  # the tensors behind it stand elsewhere here
+        return hashlib.sha256(front + file.read(LEGACY_SIZE - len(front))).hexdigest()[:8]

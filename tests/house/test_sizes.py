@@ -16,6 +16,7 @@ LONGEST_FUNCTION = 40
 DEEPEST = 3
 
 LARGEST_PLUGIN = 900  # lines of an architecture, its demo excepted
+LONGEST_OF_A_NETWORK = 199  # lines of a file in the package of networks
 
 NESTING = (ast.For, ast.While, ast.If, ast.Try, ast.With, ast.Match)
 
@@ -49,6 +50,13 @@ def _deepens(parent: ast.AST, child: ast.AST) -> bool:
 def test_no_file_is_longer_than_three_screens(sources: Sources, root: Path) -> None:
     lengths = {str(path): len((root / path).read_text(encoding="utf-8").splitlines()) for path in sources}
     assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_files_of_networks_are_short(plugins: Sources, root: Path) -> None:
+    files = [path for path in plugins if "networks" in path.parts]
+    lengths = {str(path): len((root / path).read_text(encoding="utf-8").splitlines()) for path in files}
+    assert files
+    assert {path: length for path, length in lengths.items() if length > LONGEST_OF_A_NETWORK} == {}
 
 
 def test_no_function_is_longer_than_a_screen(sources: Sources) -> None:

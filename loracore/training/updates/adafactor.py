@@ -79,12 +79,30 @@ def bring_up(state: Mapping[str, Tensor], gradient: Tensor, smallest: float, sha
     """
     if not state:
         return  # its first step
-    squares = gradient.float().square() + smallest
     sizes = {"exp_avg_sq": None, "exp_avg_sq_row": -1, "exp_avg_sq_col": -2}
     for name in sizes.keys() & state.keys():
-        dim = sizes[name]
-        found = squares if dim is None else squares.mean(dim=dim)
+        found = _mean_square(gradient, sizes[name]) + smallest
         state[name].lerp_(found.to(state[name].dtype), share.to(state[name].dtype))
+
+
+def step_size(group: dict[str, Any], state: Mapping[str, Any]) -> Any:
+    """Return Adafactor's step size for one tensor as it computes it, but on the device: the host need not wait.
+
+    ``max(eps, RMS)`` of a number and a tensor would ask the device for the tensor's.
+    """
+    size = _relative(group, state["step"]) if group["relative_step"] else group["lr"]
+    if not group["scale_parameter"]:
+        return size
+    least = group["eps"][1]
+    return torch.where(state["RMS"] > least, state["RMS"] * size, least * size)
+
+
+def _mean_square(gradient: Tensor, dim: int | None) -> Tensor:
+    """Return the squares, or their mean along one dimension without a tensor of the gradient's size."""
+    if dim is None:
+        return gradient.float().square()
+    norms: Tensor = torch.linalg.vector_norm(gradient, dim=dim, dtype=torch.float32)
+    return norms.square() / gradient.shape[dim]
 
 
 def _relative(group: dict[str, Any], step: int) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loracore.training.updates.adafactor import bring_up, catching_up
+from loracore.training.updates.adafactor import bring_up, catching_up, step_size
 from loracore.training.updates.whole_updates import Applied
 
 
@@ -24,6 +24,7 @@ class FusedUpdates:
 
     def __init__(self, optimizer: Optimizer, max_norm: float, device: torch.device) -> None:
         self._optimizer = optimizer
+        optimizer._get_lr = step_size  # type: ignore[attr-defined]  # noqa: SLF001  # the library's own would wait for the device
         self._max_norm = max_norm
         self._squares = torch.zeros((), device=device)
         self._finite = torch.ones((), dtype=torch.bool, device=device)  # the loss of this step

@@ -13,6 +13,7 @@ from loracore.config.config import Config
 from loracore.config.options import NetworkOptions
 from loracore.errors import DataError, Problem
 from loracore.networks.rates import is_text, part_of
+from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
 from loracore.weights.merge.changes import (
     Change,
@@ -124,7 +125,10 @@ def _of_text(config: Config) -> Iterator[Weighted]:
 
 def _of_another(file: NetworkFile, targets: Mapping[str, LoraTarget], own: Mapping[str, str]) -> Problem | None:
     """Return the problem of a file that does not fit, and whose header names another architecture; else None."""
-    other = None if file.by_key.keys() <= targets.keys() else other_architecture(file.metadata, own)
+    of_denoiser = (key for key in file.by_key.keys() & targets.keys() if not is_text(part_of(key)))
+    if file.by_key.keys() <= targets.keys() or any(of_denoiser) or misnamed(file.shapes, str(file.path)) is not None:
+        return None
+    other = other_architecture(file.metadata, own)
     if other is None:
         return None
     message = f"the file is of another architecture: its header says '{other[0]}', this run's model is '{other[1]}'"

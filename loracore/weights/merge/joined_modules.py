@@ -13,6 +13,7 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.config.options import NetworkOptions, PluginOptions
 from loracore.errors import DataError, Problem
+from loracore.networks.rates import is_text, part_of
 from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
 from loracore.weights.convert.lora_names import other_network, strangers
@@ -145,8 +146,13 @@ def _tails(file: NetworkFile, key: str) -> frozenset[str]:
 
 
 def _check_same_model(files: Sequence[NetworkFile]) -> None:
-    """Raise DataError for files of different models by their headers: text encoders may be all that they share."""
+    """Raise DataError for files of different models by their headers: text encoders may be all that they share.
+
+    Where they share modules of a denoiser, whose shapes were compared, headers only spell one model in two ways.
+    """
     for first, file in combinations(files, 2):
+        if any(not is_text(part_of(key)) for key in first.by_key.keys() & file.by_key.keys()):
+            continue
         other = other_architecture(file.metadata, first.metadata)
         if other is not None:
             message = f"the file is for '{other[0]}', {first.path} for '{other[1]}'"

@@ -14,6 +14,7 @@ from loracore.networks.spellings import ALPHA
 from loracore_networks.kinds import CHOICES, TITLES, kind_of
 
 OTHER_SIZES = "give the network options of its training, or --dim_from_weights"
+_OF_BIAS = "diff_b"
 OTHER_FILE = "the file is damaged, or of another model"
 
 
@@ -27,6 +28,13 @@ def check_names(tensors: Mapping[str, Tensor], needed: Collection[str], title: s
         raise DataError(message, fix=_own_kind(tensors, title) or fix)
 
 
+def refuse_biases(tensors: Mapping[str, Tensor]) -> None:
+    """Raise DataError for a file that changes biases."""
+    if _OF_BIAS in tensors:
+        message = f"the file changes biases too ({_OF_BIAS}), which adapters here do not"
+        raise DataError(message, fix="leave these tensors out of the file, if they may be lost")
+
+
 def check_shapes(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]], fix: str = OTHER_SIZES) -> None:
     """Raise DataError when a tensor's shape is not the one that the layer asks for."""
     for name, shape in shapes.items():
@@ -37,6 +45,7 @@ def check_shapes(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[in
 
 def check_file(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]], title: str) -> None:
     """Raise DataError when a file whose own sizes count does not fit the layer: no option would change that."""
+    refuse_biases(tensors)
     check_names(tensors, shapes, title, OTHER_FILE)
     check_shapes(tensors, shapes, OTHER_FILE)
 
@@ -54,6 +63,7 @@ def check_alpha(found: float, own: float) -> None:
 
 def take_over(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], title: str) -> None:
     """Copy a file's tensors into an adapter's; raises DataError when names or shapes differ."""
+    refuse_biases(tensors)
     check_names(tensors, own, title)
     check_shapes(tensors, {name: tensor.shape for name, tensor in own.items()})
     with torch.no_grad():

@@ -13,6 +13,7 @@ from loracore.config.options import ModelOptions
 from loracore.diffusion.model_marks import check_marks, mark_findings
 from loracore.diffusion.options import DdpmOptions
 from loracore.errors import ConfigError
+from loracore.weights.options import ConvertOptions, ExtractOptions, MergeOptions
 
 V, ZTSNR = "v_parameterization", "zero_terminal_snr"
 MODEL = "pretrained_model_name_or_path"
@@ -206,3 +207,12 @@ def test_a_model_on_the_hub_is_compared_once_it_can_be_had(tmp_path: Path, monke
     with pytest.raises(ConfigError, match=r"prediction_type 'v_prediction'.*--v_parameterization"):
         check_marks(config_of("owner/tiny"), [])
     check_marks(config_of("owner/tiny", v_parameterization=True), [])
+
+
+@pytest.mark.parametrize("table", [MergeOptions(), ConvertOptions(), ExtractOptions()])
+def test_tools_that_train_nothing_take_models_of_every_objective(tmp_path: Path, table: object) -> None:
+    model = file_with(tmp_path, "edm_vpred.sigma_max")
+    config = Config([ModelOptions(str(model)), DdpmOptions(), table], {})
+    assert not list(mark_findings(config))
+    (implied,) = mark_findings(Config([ModelOptions(str(file_with(tmp_path, "v_pred"))), DdpmOptions(), table], {}))
+    assert (implied.fate, implied.option) == ("implied", V)

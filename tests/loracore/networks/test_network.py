@@ -97,3 +97,9 @@ def test_ranks_from_a_file_leave_other_targets_alone(layers: tuple[nn.Linear, nn
     weights = {"lora_unet_1.lora_down.weight": torch.zeros(3, 4), "lora_unet_1.lora_up.weight": torch.zeros(3, 3)}
     found = build_network(targets, build, weights)
     assert [(entry.target.key, entry.adapter.rank) for entry in found.entries] == [("lora_unet_1", 3)]
+
+
+def test_changes_of_norms_are_told_from_foreign_modules(network: Network) -> None:
+    tensors = {**network.file_tensors(torch.float32), "lora_unet_norm.w_norm": torch.ones(4)}
+    with pytest.raises(DataError, match=r"a\.safetensors: the file changes 1 norms, for example 'lora_unet_norm'"):
+        network.load(tensors, "a.safetensors")

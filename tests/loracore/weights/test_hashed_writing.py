@@ -25,8 +25,10 @@ def pieces(made: dict[str, Tensor]) -> list[Piece]:
     return [Piece((name,), lambda name=name: {name: made[name]}) for name in made]  # type: ignore[misc]  # bound now
 
 
-def test_both_hashes_are_those_of_a_training_s_file(tmp_path: Path) -> None:
-    path, said = tmp_path / "file.safetensors", {"ss_steps": "7", "modelspec.title": "cat"}
+@pytest.mark.parametrize("length", [1, 500_000, 1_040_000, 1_100_000, 1_800_000])
+def test_both_hashes_are_those_of_a_training_s_file(tmp_path: Path, length: int) -> None:
+    """A header may reach into the bytes of the legacy hash, or beyond them."""
+    path, said = tmp_path / "file.safetensors", {"ss_tag_frequency": "7" * length, "modelspec.title": "cat"}
     write_hashed(path, pieces(tensors()), list(tensors()), lambda _: said)
     expected = {**said, **file_hashes(tensors(), said)}
     assert open_network_file(path).metadata == expected

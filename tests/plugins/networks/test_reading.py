@@ -43,6 +43,10 @@ LOHA = {"hada_w1_a": (8, 2), "hada_w1_b": (2, 6), "hada_w2_a": (8, 2), "hada_w2_
         (zeros(weight=(7,), on_input=()), r"weight has shape \[7\], here it is \[8\]"),
         (zeros(diff=(8, 7)), r"diff has shape \[8, 7\], here it is \[8, 6\]"),
         (zeros(diff=(8, 6), diff_b=(8,)), "changes biases too"),
+        (
+            {"lora_up.weight": torch.zeros(8, 2), "lora_down.weight": torch.zeros(2, 6), "diff_b": torch.zeros(8)},
+            "biases",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error_without_advice_on_options(tensors: dict[str, Tensor], message: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from loracore import Config, DataError, LoraTarget
+from loracore import Config, LoraTarget
 from loracore.networks.changed_weight import ChangedWeight, WeightChange
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.building import run_dropouts
@@ -29,7 +29,6 @@ class FullChange(WeightChange):
     @staticmethod
     def from_file(place: Place, tensors: Mapping[str, Tensor]) -> FullChange:
         """Return a change of this place's shape; raises DataError when the file's is another."""
-        _refuse_biases(tensors)
         check_file(tensors, {_DIFFERENCE: place.shape}, _TITLE)
         return FullChange(place)
 
@@ -43,7 +42,6 @@ class FullChange(WeightChange):
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the difference; raises DataError when the file has another shape, or a bias's."""
-        _refuse_biases(tensors)
         take_over({_DIFFERENCE: self.difference}, tensors, _TITLE)
 
     def shrink(self, factor: Tensor) -> None:
@@ -65,9 +63,3 @@ def build_full(target: LoraTarget, config: Config) -> ChangedWeight | None:
         return None
     refuse_separate(target, _TITLE)
     return ChangedWeight(target, FullChange(Place.of(target)), run_dropouts(config))
-
-
-def _refuse_biases(tensors: Mapping[str, Tensor]) -> None:
-    if _OF_BIAS in tensors:
-        message = f"the file changes biases too ({_OF_BIAS}), which adapters here do not"
-        raise DataError(message, fix="leave these tensors out of the file, if they may be lost")

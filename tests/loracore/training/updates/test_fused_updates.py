@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from loracore import TrainingOptions
@@ -97,6 +99,31 @@ def test_one_gradient_is_alive_at_a_time() -> None:
     train(model, fused(model))
     assert alive == [1] * 4 * 5
     assert all(one.grad is None for one in model.parameters())
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
+    """Counts how often a number is asked of the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("arguments", [FIXED, ("relative_step=False",), ()])
+def test_the_host_never_waits(arguments: Sequence[str]) -> None:
+    model = layers()
+    updates = fused(model, arguments)
+    for step in range(2):
+        with Waits() as waits:  # type: ignore[no-untyped-call]  # torch's own
+            updates.apply(_backward(updates, loss_of(model, step)))
+        assert waits.count == 0
+
+
+def _backward(updates: FusedUpdates, loss: Tensor) -> Tensor:
+    updates.backward(loss)
+    return loss.detach()
 
 
 @pytest.mark.parametrize("arguments", [FIXED, MOMENT])

@@ -184,8 +184,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, lora: Path) ->
 
 
 def test_a_file_of_another_architecture_is_told_as_such(lora: Path) -> None:
-    _changed(lora, f"{MIX}.alpha", f"{MIX}x.alpha")
-    save_file(load_file(lora), lora, {"ss_base_model_version": "other_v1"})
+    foreign = {name.replace("lora_unet_", "lora_unet_other_"): one for name, one in load_file(lora).items()}
+    save_file(foreign, lora, {"ss_base_model_version": "other_v1"})
     with pytest.raises(DataError, match="its header says 'other_v1', this run's model is 'toy'") as caught:
         checked(lora)
     assert len(caught.value.problems) == 1

@@ -200,11 +200,21 @@ def test_factors_that_do_not_fit_together_are_named(first: Path) -> None:
 
 def test_files_of_two_models_are_told_apart(tmp_path: Path, first: Path) -> None:
     """Text encoders may be the same in two architectures: keys that are in both files say nothing."""
-    other = tmp_path / "other.safetensors"
-    for path, said in ((other, "giant"), (first, "toy")):
-        save_file(load_file(first), path, {"ss_base_model_version": said})
+    other, tensors = tmp_path / "other.safetensors", load_file(first)
+    renamed = {name.replace("lora_unet_", "lora_unet_other_"): one for name, one in tensors.items()}
+    save_file(renamed, other, {"ss_base_model_version": "giant"})
+    save_file(tensors, first, {"ss_base_model_version": "toy"})
     with pytest.raises(DataError, match=r"other\.safetensors: the file is for 'giant', .* for 'toy'"):
         joined((first, 1.0), (other, 1.0))
+
+
+def test_headers_may_spell_a_model_in_two_ways_where_modules_of_its_denoiser_are_shared(
+    tmp_path: Path, first: Path
+) -> None:
+    other, tensors = tmp_path / "other.safetensors", load_file(first)
+    save_file(tensors, other, {"ss_base_model_version": "toy_1.0"})
+    save_file(tensors, first, {"ss_base_model_version": "toy_v1"})
+    assert joined((first, 1.0), (other, 1.0)).modules
 
 
 def test_the_model_specification_tells_more_than_a_trainers_own_word(tmp_path: Path, first: Path) -> None:
