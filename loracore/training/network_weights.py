@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 
 import pluggy
@@ -14,12 +15,15 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.config.options import ModelOptions, NetworkOptions
 from loracore.errors import DataError
-from loracore.networks.rates import is_text, part_of, trains
+from loracore.networks.network import split_by_key
+from loracore.networks.rates import part_of, trains
 from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
 from loracore.weights.convert.kohya_keys import under_known_keys
+from loracore.weights.extremes import is_finite
+from loracore.weights.foreign_network import Modules, foreign
 from loracore.weights.headers import Header
-from loracore.weights.network_header import check_modules, network_header, other_architecture
+from loracore.weights.network_header import check_modules, network_header
 from loracore.weights.plain_reading import read_plainly
 
 _SHOWN = 3
@@ -70,22 +74,21 @@ def placed_weights(
         return None
     placed = under_known_keys(weights, targets)
     path = Path(config[NetworkOptions].network_weights or "")
-    unknown = sorted({name.partition(".")[0] for name in placed} - {target.key for target in targets})
-    known = {name.partition(".")[0] for name in placed}
-    if not unknown or any(not is_text(part_of(target.key)) and target.key in known for target in targets):
-        return placed  # trainers spell a model in more than one way: modules of its denoiser say it better
-    wrong = misnamed(weights, str(path))
-    if wrong is not None:
-        raise DataError.of([wrong])
-    if models.denoiser is None:  # only text encoders train, but the denoiser tells which model it is
+    modules = Modules(weights, split_by_key(placed), [target.key for target in targets])
+    message = foreign(modules, network_header(path).metadata, partial(_own_header, hook, models, config))
+    if message is None:
+        return placed
+    fix = f"give a file of this architecture; '{modules.unknown[0]}' has no place in this model"
+    raise DataError(message, where=str(path), fix=fix)
+
+
+def _own_header(hook: pluggy.HookRelay, models: Models, config: Config) -> Mapping[str, str]:
+    """Return what this model's files say; only the denoiser tells which model it is, trained or not."""
+    if models.denoiser is None:
         denoiser = frozenset({"denoiser"})
         models = hook.load_models(parts=denoiser, device=torch.device("meta"), dtype=torch.float32, config=config)
-    other = other_architecture(network_header(path).metadata, hook.file_metadata(models=models, config=config))
-    if other is None:
-        return placed
-    message = f"the file is of another architecture: its header says '{other[0]}', this run's model is '{other[1]}'"
-    fix = f"give a file of this architecture; '{unknown[0]}' has no place in this model"
-    raise DataError(message, where=str(path), fix=fix)
+    said: Mapping[str, str] = hook.file_metadata(models=models, config=config)
+    return said
 
 
 def _read_plainly(header: Header) -> dict[str, Tensor]:
@@ -94,7 +97,7 @@ def _read_plainly(header: Header) -> dict[str, Tensor]:
 
 def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise DataError, with all that it can name in a few lines, for tensors with NaN or infinity."""
-    bad = sorted(name for name, one in tensors.items() if one.is_floating_point() and not one.float().isfinite().all())
+    bad = sorted(name for name, one in tensors.items() if not is_finite(one))
     if not bad:
         return
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""

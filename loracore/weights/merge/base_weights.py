@@ -13,8 +13,8 @@ from loracore.config.config import Config
 from loracore.config.options import NetworkOptions
 from loracore.errors import DataError, Problem
 from loracore.networks.rates import is_text, part_of
-from loracore.networks.spellings import misnamed
 from loracore.types import LoraTarget, Models
+from loracore.weights.foreign_network import Modules, foreign
 from loracore.weights.merge.changes import (
     Change,
     Weighted,
@@ -25,7 +25,6 @@ from loracore.weights.merge.changes import (
     under_keys_of,
 )
 from loracore.weights.network_file import NetworkFile, open_network_file
-from loracore.weights.network_header import other_architecture
 
 _BLOCK = 1 << 20  # bytes
 _FIX = "base_weights are networks of the same architecture as the base model"
@@ -125,14 +124,8 @@ def _of_text(config: Config) -> Iterator[Weighted]:
 
 def _of_another(file: NetworkFile, targets: Mapping[str, LoraTarget], own: Mapping[str, str]) -> Problem | None:
     """Return the problem of a file that does not fit, and whose header names another architecture; else None."""
-    of_denoiser = (key for key in file.by_key.keys() & targets.keys() if not is_text(part_of(key)))
-    if file.by_key.keys() <= targets.keys() or any(of_denoiser) or misnamed(file.shapes, str(file.path)) is not None:
-        return None
-    other = other_architecture(file.metadata, own)
-    if other is None:
-        return None
-    message = f"the file is of another architecture: its header says '{other[0]}', this run's model is '{other[1]}'"
-    return Problem(message, str(file.path), _FIX)
+    message = foreign(Modules(file.shapes, file.by_key, targets), file.metadata, lambda: own)
+    return None if message is None else Problem(message, str(file.path), _FIX)
 
 
 def _merge_into(hook: pluggy.HookRelay, config: Config, target: LoraTarget, networks: Sequence[Weighted]) -> None:

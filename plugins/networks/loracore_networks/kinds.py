@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from loracore import Config, Finding, NetworkOptions
 from loracore.weights.headers import Shape, adapter_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kind = Literal["lora", "dora", "loha", "lokr", "oft", "boft", "glora", "ia3", "full"]
 
@@ -65,6 +68,11 @@ def kind_of(shapes: Mapping[str, Sequence[int]]) -> Kind | None:
         return "boft" if len(shapes[_BLOCKS]) == 4 else "oft"  # noqa: PLR2004  # stages, blocks, rows, columns
     kind = next((kind for name, kind in _MARKS.items() if name in shapes), None)
     return "dora" if kind == "lora" and "dora_scale" in shapes else kind
+
+
+def kind_of_tensors(tensors: Mapping[str, Tensor]) -> Kind | None:
+    """Return the kind of a module with these tensors, by the names behind its key; None for no kind of ours."""
+    return kind_of({name: tensor.shape for name, tensor in tensors.items()})
 
 
 def kinds_of_file(shapes: Mapping[str, Shape]) -> Mapping[Kind, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from loracore import DataError
 from loracore.networks.alphas import alpha_of
 from loracore.networks.spellings import ALPHA
-from loracore_networks.kinds import CHOICES, TITLES, kind_of
+from loracore_networks.kinds import CHOICES, TITLES, kind_of_tensors
 
 OTHER_SIZES = "give the network options of its training, or --dim_from_weights"
 _OF_BIAS = "diff_b"
@@ -90,7 +90,7 @@ def file_alpha(tensors: Mapping[str, Tensor], without: float) -> float:
 
 def _own_kind(tensors: Mapping[str, Tensor], title: str) -> str:
     """Return how to get a network of the file's kind; an empty text where it is this one."""
-    kind = kind_of({name: tensor.shape for name, tensor in tensors.items()})
+    kind = kind_of_tensors(tensors)
     if kind is None or TITLES[kind] == title:
         return ""
     return f"the file is a {TITLES[kind]}: give {CHOICES[kind]}"

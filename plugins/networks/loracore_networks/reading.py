@@ -13,7 +13,7 @@ from loracore_networks.dora.adapter import build_dora
 from loracore_networks.full.change import FullChange
 from loracore_networks.glora.change import GloraChange
 from loracore_networks.ia3.change import Ia3Change
-from loracore_networks.kinds import Kind, kind_of
+from loracore_networks.kinds import Kind, kind_of_tensors
 from loracore_networks.loha.change import LohaChange
 from loracore_networks.lokr.change import LokrChange
 from loracore_networks.lora.building import build_lora, run_dropouts
@@ -39,7 +39,7 @@ def build_from_file(target: LoraTarget, tensors: Mapping[str, Tensor], config: C
 
     Raises DataError for tensors of no kind, and for those that do not fit the target.
     """
-    kind = kind_of({name: tensor.shape for name, tensor in tensors.items()})
+    kind = kind_of_tensors(tensors)
     if kind is None:
         message = f"{', '.join(sorted(tensors))}: no network that loracore knows"
         raise DataError(message, fix="leave the file out, or convert it where it was trained")

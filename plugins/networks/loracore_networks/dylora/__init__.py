@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loracore import Config, Finding, LoraTarget, hookimpl
 from loracore_networks.dylora.options import DyloraOptions, findings
-from loracore_networks.kinds import kind_of
+from loracore_networks.kinds import kind_of_tensors
 from loracore_networks.lora.options import LoraOptions
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def build_adapter(target: LoraTarget, weights: Mapping[str, Tensor] | None, conf
     from loracore_networks.dylora.adapter import build_dylora
     from loracore_networks.reading import build_from_file
 
-    if weights is not None and kind_of({name: one.shape for name, one in weights.items()}) != "lora":
+    if weights is not None and kind_of_tensors(weights) != "lora":
         return build_from_file(target, weights, config)
     return build_dylora(target, weights, config)

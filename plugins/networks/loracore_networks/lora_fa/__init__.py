@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import Config, Finding, LoraTarget, hookimpl
-from loracore_networks.kinds import kind_of
+from loracore_networks.kinds import kind_of_tensors
 from loracore_networks.lora.options import LoraOptions
 from loracore_networks.lora_fa.options import findings
 
@@ -36,6 +36,6 @@ def build_adapter(target: LoraTarget, weights: Mapping[str, Tensor] | None, conf
     from loracore_networks.lora_fa.adapter import build_lora_fa
     from loracore_networks.reading import build_from_file
 
-    if weights is not None and kind_of({name: one.shape for name, one in weights.items()}) != "lora":
+    if weights is not None and kind_of_tensors(weights) != "lora":
         return build_from_file(target, weights, config)
     return build_lora_fa(target, weights, config)
