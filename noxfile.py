@@ -28,10 +28,19 @@ def tests(session: nox.Session) -> None:
         "jsonschema",
         "setuptools",
         "lycoris-lora",
+        ".[optimizers,samplers,tensorboard,wandb]",
     )
     # A process for each processor, with one thread: many tests are small, and threads would wait for each other.
     spread = () if session.posargs else ("--numprocesses", "auto", "--dist", "loadfile")
     session.run("pytest", *spread, *session.posargs, env={**QUIET, "OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def reliability(session: nox.Session) -> None:
+    """Kill a run 50 times, and resume every optimizer and feature at every kind of step; the figures come last."""
+    install(session, "pytest", "pytest-timeout", "hypothesis", "setuptools", ".[optimizers]")
+    env = {**QUIET, "OMP_NUM_THREADS": "1"}
+    session.run("pytest", "-m", "reliability", "tests/reliability", *session.posargs, env=env)
 
 
 @nox.session
@@ -64,7 +73,7 @@ def tests_lowest(session: nox.Session) -> None:
     libraries warn of what is deprecated since, so that warnings are no errors here.
     """
     tools = ("pytest", "pytest-timeout", "hypothesis", "peft", "jsonschema", "setuptools", "lycoris-lora")
-    session.install("-c", "constraints-lowest.txt", *PACKAGES, *tools)
+    session.install("-c", "constraints-lowest.txt", *PACKAGES, ".[optimizers,samplers,tensorboard]", *tools)
     session.run("pytest", "-W", "default", *session.posargs, env=QUIET)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from loracore.types import (
         Batch,
         DemoKit,
+        Drawing,
+        Event,
         Examples,
         FieldFiles,
         Framing,
@@ -61,6 +63,8 @@ _HOMES = {
     "loracore.types": (
         "Batch",
         "DemoKit",
+        "Drawing",
+        "Event",
         "Examples",
         "FieldFiles",
         "Framing",
@@ -86,6 +90,8 @@ __all__ = [
     "DataError",
     "DataOptions",
     "DemoKit",
+    "Drawing",
+    "Event",
     "Examples",
     "FieldFiles",
     "FileTensor",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from loracore.types import (
         Batch,
         DemoKit,
+        Drawing,
+        Event,
         FieldFiles,
         Latents,
         LoraTarget,
@@ -185,8 +187,13 @@ def draw_noise(batch: Batch, rng: SampleRng, config: Config) -> Tensor:  # type:
 
 
 @hookspec(firstresult=True)
-def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:  # type: ignore[empty-body]
-    """Return the batch with the noise on it; a pure function. Answered by the architecture."""
+def noise_latents(  # type: ignore[empty-body]
+    batch: Batch, noise: Tensor, timesteps: Tensor, rng: SampleRng, config: Config
+) -> NoisyBatch:
+    """Return the batch with the noise on it; a pure function of its arguments. Answered by the architecture.
+
+    ``rng`` is for noise that the denoiser sees and is not to predict (``ip_noise_gamma``).
+    """
 
 
 @hookspec(firstresult=True)
@@ -210,14 +217,16 @@ def generate_images(  # type: ignore[empty-body]
     models: Models,
     conditioning: TextConditioning,
     negative: TextConditioning,
-    size: tuple[int, int],
+    drawing: Drawing,
     rng: torch.Generator,
     config: Config,
 ) -> Sequence[Image]:
-    """Return one picture for each row of ``conditioning``, ``size`` (width, height), drawn with the live adapters.
+    """Return one picture for each row of ``conditioning``, of ``drawing.size``, drawn with the live adapters.
 
-    ``negative`` has one row. Called with every part but the text encoders loaded, without gradients. The core's
-    default says that this architecture draws no pictures.
+    ``negative`` has one row. Called with every part but the text encoders loaded, on the run's device, without
+    gradients; everything random comes from ``rng``, which is on the CPU. What ``drawing`` leaves open is the
+    architecture's own choice; "steps", "scale" and "sampler" in a picture's ``info`` say what it really was drawn
+    with. The core's default says that this architecture draws no pictures.
     """
 
 
@@ -242,6 +251,15 @@ def run_started(run: Run) -> None:
 @hookspec
 def step_done(run: Run, step: int, loss: Tensor, grad_norm: Tensor, ids: tuple[str, ...]) -> None:
     """Told after every optimizer step (1-based); ``loss`` and ``grad_norm`` are device tensors: reading them waits."""
+
+
+@hookspec
+def happened(run: Run, event: Event) -> None:
+    """Told, in the main process, of everything that becomes known of a run, in plain numbers and texts.
+
+    A step's numbers come a few steps after ``step_done``, when the device has them: hearing of them makes nobody wait.
+    docs/events.md lists the kinds of events and what each holds.
+    """
 
 
 @hookspec

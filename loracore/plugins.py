@@ -14,13 +14,15 @@ import pluggy
 from loracore import hookspecs
 from loracore.errors import PluginError, did_you_mean
 
-Kind = Literal["architecture", "network", "extension"]
+Kind = Literal["architecture", "network", "extension", "optimizer"]
 
 GROUPS: Mapping[Kind, str] = {
     "architecture": "loracore.architectures",
     "network": "loracore.networks",
     "extension": "loracore.extensions",
 }
+#: Optimizers of third parties: the entry point is the class itself, and no hooks go with it.
+OPTIMIZERS = "loracore.optimizers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,22 @@ def installed_plugins() -> list[InstalledPlugin]:
     """Return every installed plugin and alias, sorted by kind and name, from metadata alone."""
     found = [_described(point, kind) for kind, group in GROUPS.items() for point in entry_points(group=group)]
     return sorted(set(found), key=lambda plugin: (plugin.kind, plugin.name, plugin.package))
+
+
+def installed_optimizers() -> list[InstalledPlugin]:
+    """Return the optimizers that installed packages offer by a name, from metadata alone; ``module`` is the class."""
+    found = {_described(point, "optimizer") for point in entry_points(group=OPTIMIZERS)}
+    return sorted(found, key=lambda one: (one.name, one.package))
+
+
+def find_optimizer(name: str) -> InstalledPlugin | None:
+    """Return the one optimizer that packages offer by this name, or None; raises PluginError when two offer it."""
+    claims = [one for one in installed_optimizers() if one.name == name]
+    if len(claims) > 1:
+        origins = " and ".join(one.origin for one in claims)
+        message = f"optimizer '{name}' is claimed by two packages: {origins}"
+        raise PluginError(message, fix="uninstall one of them")
+    return claims[0] if claims else None
 
 
 def find_plugin(kind: Kind, name: str) -> InstalledPlugin:

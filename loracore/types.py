@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 Part = str
 
 
+def _sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor on the device; from the host to a card without waiting for what the card still has to do.
+
+    From memory that may be paged out a copy would wait: it is copied into pinned memory first.
+    """
+    if tensor.device.type == "cpu" and str(device).startswith("cuda"):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 @dataclass(frozen=True, slots=True)
 class Framing:
     """How one picture was brought to its training size; every size is (width, height) in pixels."""
@@ -40,7 +50,7 @@ class Latents:
     log_variance: Tensor  # B,C,h,w
 
     def to(self, device: torch.device | str) -> Latents:
-        return Latents(self.mean.to(device), self.log_variance.to(device))
+        return Latents(_sent(self.mean, device), _sent(self.log_variance, device))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,7 +66,7 @@ class TextConditioning:
         return len(next(iter(self.tensors.values())))
 
     def to(self, device: torch.device | str) -> TextConditioning:
-        return TextConditioning({name: tensor.to(device) for name, tensor in self.tensors.items()})
+        return TextConditioning({name: _sent(tensor, device) for name, tensor in self.tensors.items()})
 
     def rows(self, start: int, stop: int) -> TextConditioning:
         """Return the samples ``start`` to ``stop``."""
@@ -97,10 +107,10 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         return replace(
             self,
-            latents=self.latents.to(device),
+            latents=_sent(self.latents, device),
             conditioning=self.conditioning.to(device),
-            loss_weights=self.loss_weights.to(device),
-            masks=None if self.masks is None else self.masks.to(device),
+            loss_weights=_sent(self.loss_weights, device),
+            masks=None if self.masks is None else _sent(self.masks, device),
         )
 
 
@@ -117,10 +127,10 @@ class NoisyBatch:
     def to(self, device: torch.device | str) -> NoisyBatch:
         return NoisyBatch(
             self.batch.to(device),
-            self.noise.to(device),
-            self.noisy_latents.to(device),
-            self.timesteps.to(device),
-            self.sigma.to(device),
+            _sent(self.noise, device),
+            _sent(self.noisy_latents, device),
+            _sent(self.timesteps, device),
+            _sent(self.sigma, device),
         )
 
 
@@ -130,6 +140,26 @@ class Prediction:
 
     output: Tensor  # B,C,h,w
     target: Tensor  # B,C,h,w
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a picture is drawn; None leaves it to the architecture's own way."""
+
+    size: tuple[int, int]  # width, height in pixels
+    steps: int | None = None
+    scale: float | None = None  # of the guidance
+    sampler: str | None = None  # the field's name: "ddim", "euler_a", …
+    shift: float | None = None  # of a flow model's noise levels, towards noise
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has become known of a run, in plain numbers and texts: what consoles, logs and reports show."""
+
+    kind: str  # "step", "epoch", "skipped", "validation", "saved", "preview", "note", "finished", …
+    step: int  # the optimizer step that it is about, from 1; 0: before the first
+    values: Mapping[str, Any]  # whatever JSON can hold
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
-
 import click
 
+from loracore.cli.launching import leave_to_processes
 from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 from loracore.cli.train import read_with_data, with_datasets
@@ -22,8 +20,7 @@ def cache(request: Request) -> None:
     its length, and encoded again; the old one stays known.
     """
     request, datasets = with_datasets(request)
-    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one says what is worth saying
-        logging.disable(logging.WARNING)
+    leave_to_processes(request.config)
 
     from loracore.training.filling import fill_caches  # brings torch: options can no longer be wrong
 

@@ -82,7 +82,7 @@ def _findings(asked: Asked, *, show: bool) -> Findings:
     if not datasets:
         return Findings(told.problems, told.warnings, told.notes)
     report = make_report(datasets, reading_of(config, training.seed or 0), show=show)
-    drawn = training.seed is None and any(one.validation_split > 0 and one.validation_seed is None for one in datasets)
+    drawn = training.seed is None and any(one.holds_out and one.validation_seed is None for one in datasets)
     return replace(
         told,
         notes=(*told.notes, _SEEDLESS) if drawn else told.notes,

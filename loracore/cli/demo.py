@@ -36,7 +36,7 @@ def _as_they_are(words: Sequence[str], _needs: Collection[str]) -> tuple[str, ..
     return tuple(words)
 
 
-@run_command(read=_as_they_are)
+@run_command(read=_as_they_are, configured=False)
 def demo(words: Sequence[str]) -> None:
     """Train a LoRA on an embedded tiny model and show pictures before and after; no download, no GPU.
 

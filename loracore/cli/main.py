@@ -26,6 +26,7 @@ COMMANDS = MappingProxyType(
         "convert": "Give a LoRA file the names of another format.",
         "inspect": "Show what a LoRA file, or one of another network, holds.",
         "resize": "Give a LoRA file smaller ranks.",
+        "report": "Make the report of a run from its events.",
         "extract": "Make a LoRA of the difference between two checkpoints.",
         "demo": "Train on an embedded tiny model and show before and after.",
         "options": "Show every option with type, default, owner and help.",

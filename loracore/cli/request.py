@@ -38,6 +38,15 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class _Line:
+    """A command line that is still unread."""
+
+    argv: Sequence[str]
+    beneath: TomlFile | None
+    opens_config: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Words:
     """What flags, CONFIG and the document beneath it say."""
 
@@ -62,32 +71,32 @@ def read_request(
     tables: Tables = (),
     beneath: TomlFile | None = None,
     also: Also | None = None,
+    opens_config: bool = True,
 ) -> Request:
     """Return the request that a run command's words make: ``[CONFIG] [--option value …]``.
 
     ``needs`` names the options that the command cannot do without, ``tables`` declares its own. ``beneath`` is a
-    document under CONFIG: its options count where neither CONFIG nor a flag says otherwise. Raises ConfigError with
-    every problem at once, those that ``also`` finds among them, and PluginError for plugins that are missing or broken.
+    document under CONFIG: its options count where neither CONFIG nor a flag says otherwise. Without ``opens_config``,
+    CONFIG is a mere name. Raises ConfigError with every problem at once, those that ``also`` finds among them, and
+    PluginError for plugins that are missing or broken.
     """
-    words, plugins, declared = _settled(argv, needs, tables, beneath)
+    words, plugins, declared = _settled(_Line(argv, beneath, opens_config), needs, tables)
     checked = check(words.layers, declared)
     config = checked.config
     lacking = missing(checked.given, needs)
     problems = [*words.problems, *checked.problems, *lacking]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (*words.beneath.notes, *words.sections.notes)
     if config is not None:
         judged = plugin_findings(plugins.hook, config)
         config, told = judged.config, {problem.where for problem in lacking if problem.where}
         problems += [problem for problem in judged.problems if problem.where not in told]
-        notes = (*judged.notes, *idle_sources(config, words.document))
+        notes = (*notes, *judged.notes, *idle_sources(config, words.document))
     if config is None or problems:
         raise ConfigError.of([*problems, *(also(checked.partial, words.document) if also else ())])
     return Request(config, plugins, words.document, notes)
 
 
-def _settled(
-    argv: Sequence[str], needs: Collection[str], tables: Tables, beneath: TomlFile | None
-) -> tuple[_Words, pluggy.PluginManager, Declared]:
+def _settled(line: _Line, needs: Collection[str], tables: Tables) -> tuple[_Words, pluggy.PluginManager, Declared]:
     """Read twice: with the core's options to find the plugins, with theirs to know every name and type.
 
     A plugin's options may show that the word taken for CONFIG was another option's value, or the other way round; then
@@ -95,21 +104,21 @@ def _settled(
     """
     core = known = core_options(tables)
     for _ in range(2):
-        words = _words(argv, known, beneath)
+        words = _words(line, known)
         choice = chosen_plugins(words.layers, core)
         if choice.arch is None and "arch" in needs:
             raise _no_architecture()
         plugins = assembled(choice)
         known = run_options(plugins, choice, tables)
-        settled = _words(argv, known, beneath)
+        settled = _words(line, known)
         if settled.flags.config == words.flags.config:
             return settled, plugins, known
     raise ConfigError("it is unclear which word is CONFIG", fix="write CONFIG first, before all options")
 
 
-def _words(argv: Sequence[str], known: Declared, beneath: TomlFile | None) -> _Words:
-    flags = read_flags(argv, known.options)
-    document = None if flags.config is None else read_toml(Path(flags.config))
+def _words(line: _Line, known: Declared) -> _Words:
+    flags, beneath = read_flags(line.argv, known.options), line.beneath
+    document = None if flags.config is None or not line.opens_config else read_toml(Path(flags.config))
     return _Words(
         flags,
         beneath if document is None or (beneath is not None and not holds_data_set(document)) else document,

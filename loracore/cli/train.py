@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
+from loracore.cli.launching import leave_to_processes
 from loracore.cli.request import Request, read_request
+from loracore.cli.resolved import ResolvedConfig
+from loracore.cli.resume_command import resume_command
 from loracore.cli.run_command import run_command
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
@@ -18,6 +20,11 @@ from loracore.config.options import DataOptions
 from loracore.config.plugin_findings import dataset_findings
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from loracore.training.control import Interrupted
+
+_INTERRUPTED = 130
 
 
 def data_problems(config: Config, document: TomlFile | None) -> Sequence[Problem]:
@@ -53,11 +60,28 @@ def with_datasets(request: Request) -> tuple[Request, tuple[DatasetSpec, ...]]:
 def train(request: Request) -> None:
     """Train a network and save it; the path of the final file is printed."""
     request, datasets = with_datasets(request)
-    if os.environ.get("RANK", "0") != "0":  # of several processes, the first one says what is worth saying
-        logging.disable(logging.WARNING)
+    leave_to_processes(request.config)
 
     from loracore.training import train as training  # brings torch: options can no longer be wrong
+    from loracore.training.control import Interrupted
 
-    path = training.train(request.config, request.plugins, datasets, request.notes)
+    request.plugins.register(ResolvedConfig(request.config, request.document), name="resolved config")
+    try:
+        path = training.train(request.config, request.plugins, datasets, request.notes)
+    except Interrupted as interrupt:
+        _say_interrupted(request.config, interrupt)
+        raise click.exceptions.Exit(_INTERRUPTED) from interrupt
     if path is not None:
         click.echo(path)
+
+
+def _say_interrupted(config: Config, interrupt: Interrupted) -> None:
+    """Say on stderr what was saved, and how the run goes on."""
+    from loracore.training.environment import secrets
+
+    if interrupt.state is None:
+        click.echo(f"interrupted behind step {interrupt.step}", err=True)
+        return
+    words = click.get_current_context().args
+    click.echo(f"interrupted behind step {interrupt.step}; state and network are saved, go on with:", err=True)
+    click.echo(resume_command(words, interrupt.state, secrets(config)), err=True)

@@ -12,6 +12,7 @@ from loracore.config.config import Config
 from loracore.config.declared import Declared, Option
 from loracore.config.given import Given, merged
 from loracore.config.network_args import from_network_args
+from loracore.config.refused import refusal
 from loracore.config.values import converted, mistyped
 from loracore.errors import Problem, did_you_mean
 
@@ -49,6 +50,9 @@ def check(layers: Iterable[Sequence[Given]], declared: Declared) -> Checked:
 
 def _unknown(given: Given, declared: Declared) -> Problem:
     names = declared.options
+    refused = refusal(given.name)
+    if refused is not None:
+        return Problem(f"{given.name} is not supported: {refused.message}", given.place, refused.fix)
     longer = [name for name in names if name.startswith(given.name)] if given.name else []
     if longer and given.place.startswith("--"):
         fix = f"abbreviations are not accepted: write {' or '.join(f'--{name}' for name in longer[:4])}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from pydantic.fields import FieldInfo
 
+from loracore.config.options import NEUTRAL_OPTIONS
 from loracore.errors import Problem
 
 if TYPE_CHECKING:
@@ -111,6 +112,27 @@ class Config:
         defaults = {field.name: field.default for kind in self._tables for field in fields(kind)}
         return [name for name, value in self.affecting(cache).items() if value != defaults[name]]
 
+    def shown(self) -> dict[str, Any]:
+        """Return every option but the secret ones: what may be written down."""
+        secret = self._marked("secret")
+        return {name: value for name, value in self if name not in secret}
+
+    def differing(self) -> dict[str, Any]:
+        """Return every option but the secret ones whose value is not the default."""
+        defaults = {each.name: default_of(each) for kind in self._tables for each in fields(kind)}
+        return {name: value for name, value in self.shown().items() if value != defaults[name]}
+
+    def shaping(self) -> dict[str, Any]:
+        """Return every option that what is trained may depend on: a run is resumed with the same ones alone."""
+        left_out = self._marked("neutral") | self._marked("secret")
+        tables = [table for kind, table in self._tables.items() if kind not in NEUTRAL_OPTIONS]
+        named = ((field.name, getattr(table, field.name)) for table in tables for field in fields(table))
+        return {name: value for name, value in named if name not in left_out}
+
+    def _marked(self, mark: str) -> set[str]:
+        """Return the options that say this of themselves."""
+        return {name for kind in self._tables for name, extra in _extras(kind) if extra.get(mark)}
+
     def hashed_files(self) -> dict[str, str]:
         """Return the model files that options name and headers tell, by what they are called there ("vae")."""
         return {
@@ -127,6 +149,11 @@ class Config:
     def place(self, option: str) -> str:
         """Return ``file:line`` or ``--flag`` of an option, or its flag when it was left at its default."""
         return self._places.get(option, f"--{option}")
+
+
+def default_of(field: Field[Any]) -> Any:
+    """Return the value of an option that nobody gives."""
+    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def _extras(table: type) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -33,7 +33,7 @@ def build_dataset(dataset: DatasetTables, run: DataOptions) -> DatasetSpec:
         subsets=tuple(subset for subset, reason in zip(subsets, reasons, strict=True) if not reason),
         warnings=tuple(reason for reason in reasons if reason),
         network_multiplier=voice["network_multiplier"],
-        validation_split=voice["validation_split"],
+        validation_split=layers["validation_split"],
         validation_seed=voice["validation_seed"],
     )
 
@@ -55,6 +55,7 @@ def _build_subset(layers: Layers, run: DataOptions) -> SubsetSpec:
         alpha_mask=layers["alpha_mask"],
         is_reg=is_reg,
         loss_weight=run.prior_loss_weight if is_reg else 1.0,
+        validation_split=layers.tables[0].values.get("validation_split"),
         custom_attributes=MappingProxyType(layers["custom_attributes"]),
     )
 

@@ -24,7 +24,7 @@ _ANY: tuple[Level, ...] = ("subsets", "datasets", "general")
 _SUBSET: tuple[Level, ...] = ("subsets",)
 
 #: Values of a data set, not of a subset, that may stand in its subsets all the same: there they must agree.
-AGREED = ("validation_split", "validation_seed", "network_multiplier")
+AGREED = ("validation_seed", "network_multiplier")
 
 
 def parse_resolution(value: object) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def _idle_flags(datasets: Sequence[DatasetSpec], config: Config) -> Iterable[str
         ),
         "validation_seed": (
             "no data set has a validation_split",
-            any(dataset.validation_split > 0 for dataset in datasets),
+            any(dataset.holds_out for dataset in datasets),
         ),
         "prior_loss_weight": ("no subset is regularisation", any(subset.is_reg for subset in subsets)),
     }

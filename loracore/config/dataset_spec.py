@@ -61,6 +61,7 @@ class SubsetSpec:
     alpha_mask: bool = False  # masks: the pictures' own transparency
     is_reg: bool = False  # regularisation: repeated until there are as many samples as of the others
     loss_weight: float = 1.0  # prior_loss_weight where is_reg
+    validation_split: float | None = None  # share that is held out; None: the data set's
     custom_attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -85,8 +86,19 @@ class DatasetSpec:
     subsets: tuple[SubsetSpec, ...]
     warnings: tuple[str, ...] = ()  # what was left out or adjusted
     network_multiplier: float = 1.0  # of the adapters, for this data set's samples
-    validation_split: float = 0.0  # share of the pictures that is held out, in [0, 1)
+    validation_split: float = 0.0  # share of the pictures that is held out, in [0, 1], of subsets that name none
     validation_seed: int | None = None  # None: the run's seed
+
+    @property
+    def holds_out(self) -> bool:
+        """Tell whether a share of some subset is to be held out for validation."""
+        return any(self.share_held_out(subset) > 0 for subset in self.subsets)
+
+    def share_held_out(self, subset: SubsetSpec) -> float:
+        """Return the share of a subset's pictures that is held out for validation: none of regularisation."""
+        if subset.is_reg:
+            return 0.0
+        return self.validation_split if subset.validation_split is None else subset.validation_split
 
     @property
     def bucket_bounds(self) -> tuple[int, int]:

@@ -32,6 +32,7 @@ class Option:
     choices: tuple[Any, ...]  # empty: anything of these kinds
     bounds: tuple[Bound, ...]
     network_arg: bool  # may also be given in network_args
+    secret: bool  # its value is shown nowhere
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -107,6 +108,7 @@ def _option(owner: str, table: type, field: Field[Any], annotation: Any) -> Opti
         choices=choices,
         bounds=tuple(bound for part in (*info.metadata, *parts) if (bound := _bound(part)) is not None),
         network_arg=bool(extra.get("network_arg")),
+        secret=bool(extra.get("secret")),
     )
 
 

@@ -86,7 +86,8 @@ def _known(option: Option, value: str | None, words: list[str]) -> _Reading:
     first, *others = values
     surplus = [word for word in others if _is_number(word)]
     free = tuple(word for word in others if word not in surplus)
-    problem = Problem(f"this option takes one value, not {len(surplus) + 1}", place, f"leave out {' '.join(surplus)}")
+    fix = "keep one" if option.secret else f"leave out {' '.join(surplus)}"
+    problem = Problem(f"this option takes one value, not {len(surplus) + 1}", place, fix)
     return _Reading((Given(option.name, first, place),), free, problems=(problem,) if surplus else ())
 
 

@@ -12,7 +12,9 @@ from loracore.config.declared import Declared, Option
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: What pydantic takes over from ``option()`` and editors have no use for.
-_OURS = frozenset({"title", "network_arg", "affects", "hashed_as", "default", "ge", "gt", "le", "lt"})
+_OURS = frozenset(
+    {"title", "network_arg", "affects", "hashed_as", "neutral", "secret", "default", "ge", "gt", "le", "lt"}
+)
 
 
 def json_schema(declared: Declared, *, complete: bool) -> Mapping[str, Any]:

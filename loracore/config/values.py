@@ -79,6 +79,6 @@ def shown(value: Any) -> str:
 def mistyped(option: Option, given: Given, *, reason: str = "") -> Problem:
     """Return the problem of a value that is not what its option takes; ``reason`` is a validator's own message."""
     guess = did_you_mean(str(given.value), map(str, option.choices)) if option.choices else ""
-    message = reason or f"must be {expected(option)}, not {shown(given.value)}"
+    message = reason or f"must be {expected(option)}, not {'what is given' if option.secret else shown(given.value)}"
     subject = "" if given.place == f"--{option.name}" else f"{option.name}: "
     return Problem(f"{subject}{message}", given.place, guess)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loracore.data.buckets import Size
-from loracore.data.framings import Framings
+from loracore.data.framings import Framings, joined
 from loracore.data.pictures.picture import Picture
 from loracore.data.sources import Source
 from loracore.types import Framing
 
 Rows = NDArray[np.int64]
+Number = TypeVar("Number", np.uint16, np.uint32)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,6 +82,32 @@ class Index:
     def rows_of(self, source: int) -> Rows:
         """Return the rows of one source."""
         return np.flatnonzero(self.source_rows == source)
+
+
+def joined_indexes(first: Index, second: Index) -> Index:
+    """Return the rows of one index, and behind them those of another; warnings are the first one's."""
+    bucket_list = tuple(sorted({*first.bucket_list, *second.bucket_list}))
+    numbers = {bucket: number for number, bucket in enumerate(bucket_list)}
+    buckets = [
+        np.array([numbers[bucket] for bucket in one.bucket_list], dtype=np.uint16)[one.buckets]
+        for one in (first, second)
+    ]
+    return Index(
+        sources=(*first.sources, *second.sources),
+        framings=joined([first.framings, second.framings]),
+        bucket_list=bucket_list,
+        source_rows=_behind(first.source_rows, second.source_rows, len(first.sources)),
+        table_rows=np.concatenate([first.table_rows, second.table_rows]),
+        framing_rows=_behind(first.framing_rows, second.framing_rows, len(first.framings)),
+        buckets=np.concatenate(buckets),
+        repeats=np.concatenate([first.repeats, second.repeats]),
+        warnings=first.warnings,
+    )
+
+
+def _behind(first: NDArray[Number], second: NDArray[Number], offset: int) -> NDArray[Number]:
+    """Return two columns one behind the other; what the second counts begins at ``offset``."""
+    return np.concatenate([first, second + second.dtype.type(offset)])
 
 
 def bucket_numbers(datasets: Rows, sizes: NDArray[np.int64]) -> tuple[tuple[tuple[int, Size], ...], Rows]:

@@ -53,8 +53,9 @@ def epoch_order(index: Index, batch_sizes: Sequence[int], seed: int, epoch: int,
     last of a bucket may be shorter, nothing is dropped. ``epoch`` counts from 0. Samples are sorted by a hash, so that
     the order is the same on every machine and with every version of numpy.
     """
-    rows = np.repeat(np.arange(len(index)), index.repeats)
-    turns = np.arange(len(rows)) - np.repeat(np.cumsum(index.repeats) - index.repeats, index.repeats)
+    repeats = index.repeats.astype(np.int64)  # numpy makes floats of the difference of signed and unsigned numbers
+    rows = np.repeat(np.arange(len(index)), repeats)
+    turns = np.arange(len(rows)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     groups = index.buckets[rows].astype(np.int64)
     mixed = _hashed(_seed(seed, epoch, "samples"), _hashed(rows.astype(np.uint64)) + turns.astype(np.uint64))
     order = np.lexsort((mixed, groups))

@@ -65,13 +65,19 @@ def scan(datasets: Sequence[DatasetSpec], reading: Reading, *, show: bool = Fals
     problems = survey.problems if reading.skip_bad else (*survey.problems, *survey.bad)
     index, held = survey.scanned.training, survey.scanned.validation
     if problems and not reading.skip_bad:
-        problems = (*problems, *broken_pictures(index, prove([index], reading.keep, show=show)))
+        problems = (*problems, *_broken([index, held], reading, show=show))
     if not problems and not len(index):
         problems = (nothing_left(len(held)),)
     if problems:
         raise DataError.of(dict.fromkeys(problems))  # a folder in two data sets has its troubles once
     left_out = tuple(f"left out: {problem}" for problem in survey.bad)
     return Scanned(replace(index, warnings=(*index.warnings, *left_out)), held)
+
+
+def _broken(indexes: Sequence[Index], reading: Reading, *, show: bool) -> list[Problem]:
+    """Return what is said of the pictures that cannot be decoded."""
+    proof = prove(indexes, reading.keep, show=show)
+    return [problem for index in indexes for problem in broken_pictures(index, proof)]
 
 
 def survey_of(datasets: Sequence[DatasetSpec], reading: Reading) -> Survey:

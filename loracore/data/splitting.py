@@ -39,10 +39,10 @@ class Split:
 
 
 def split(parts: Sequence[Part], datasets: Sequence[DatasetSpec], seed: int) -> Split:
-    """Hold out each data set's share of its pictures; what is held out anywhere is trained on nowhere.
+    """Hold out each subset's share of its pictures; what is held out anywhere is trained on nowhere.
 
-    Only data sets with a ``validation_split`` hold out, and never their regularisation pictures: such a picture that
-    another data set holds out is not used at all.
+    Only subsets with a ``validation_split``, their own or that of their data set, hold out, and never regularisation:
+    such a picture that another subset holds out is not used at all.
     """
     drawn = [_drawn(part, datasets[part.source.dataset], seed) for part in parts]
     warnings = tuple(_idle_splits(parts, drawn, datasets))
@@ -58,11 +58,12 @@ def split(parts: Sequence[Part], datasets: Sequence[DatasetSpec], seed: int) -> 
 
 
 def _drawn(part: Part, dataset: DatasetSpec, seed: int) -> Mask:
-    """Return which rows the data set's own split holds out."""
+    """Return which rows the subset's own split holds out."""
     held = np.zeros(len(part.rows), dtype=np.bool_)
-    if dataset.validation_split > 0 and not part.source.subset.is_reg:
+    share = dataset.share_held_out(part.source.subset)
+    if share > 0:
         own_seed = seed if dataset.validation_seed is None else dataset.validation_seed
-        held[held_out(len(held), dataset.validation_split, own_seed)[1]] = True
+        held[held_out(len(held), share, own_seed)[1]] = True
     return held
 
 
@@ -81,11 +82,11 @@ def _idle_splits(parts: Sequence[Part], drawn: Sequence[Mask], datasets: Sequenc
     """Give what is said of data sets whose share of pictures comes to none."""
     for number, dataset in enumerate(datasets):
         own = [row for row, part in enumerate(parts) if part.source.dataset == number]
-        trained = [row for row in own if len(drawn[row]) and not parts[row].source.subset.is_reg]
-        if dataset.validation_split > 0 and trained and not any(drawn[row].any() for row in trained):
-            pictures = counted(sum(len(drawn[row]) for row in trained), "picture")
-            place = parts[trained[0]].source.subset.place
-            share = f"{dataset.validation_split:g} of {pictures}"
+        split = [row for row in own if len(drawn[row]) and dataset.share_held_out(parts[row].source.subset) > 0]
+        if split and not any(drawn[row].any() for row in split):
+            pictures = counted(sum(len(drawn[row]) for row in split), "picture")
+            place = parts[split[0]].source.subset.place
+            share = f"{max(dataset.share_held_out(parts[row].source.subset) for row in split):g} of {pictures}"
             yield f"{place}: validation_split holds out nothing: {share} comes to none in every subset"
 
 

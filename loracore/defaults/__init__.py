@@ -7,6 +7,28 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from loracore.defaults import answers, checks, console, saving
+from loracore.defaults import (
+    answers,
+    checks,
+    console,
+    events,
+    movement,
+    previews,
+    saving,
+    trackers,
+    uploading,
+    validation,
+)
 
-DEFAULT_PLUGINS: tuple[ModuleType, ...] = (answers, checks, console, saving)
+DEFAULT_PLUGINS: tuple[ModuleType, ...] = (
+    answers,
+    checks,
+    console,
+    events,
+    movement,
+    previews,
+    saving,
+    trackers,
+    uploading,
+    validation,
+)

@@ -33,13 +33,13 @@ def prepare_batch(batch: Batch) -> Batch:
 def draw_timesteps(batch: Batch, rng: SampleRng, config: Config) -> Tensor:
     """Draw integers, uniform in [min_timestep, max_timestep)."""
     training = config[TrainingOptions]
-    return rng.integers(training.min_timestep, training.max_timestep).to(batch.latents.device)
+    return rng.integers(training.min_timestep, training.max_timestep, device=batch.latents.device)
 
 
 @hookimpl
 def draw_noise(batch: Batch, rng: SampleRng) -> Tensor:
     """Draw standard normal noise."""
-    return rng.normal(*batch.latents.shape[1:]).to(batch.latents.device)
+    return rng.normal(*batch.latents.shape[1:], device=batch.latents.device)
 
 
 @hookimpl

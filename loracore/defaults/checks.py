@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 
-from loracore import Finding, ModelOptions, NetworkOptions, SavingOptions, TrainingOptions, hookimpl
+from loracore import Finding, ModelOptions, NetworkOptions, TrainingOptions, hookimpl
 from loracore.config.config import Config
 from loracore.config.options import DataOptions
 from loracore.defaults.block_findings import block_findings
+from loracore.defaults.logging_findings import logging_findings
+from loracore.defaults.loss_findings import loss_findings
 from loracore.defaults.optimizer_findings import optimizer_findings
 from loracore.defaults.precision_findings import precision_findings
+from loracore.defaults.preview_findings import preview_findings
+from loracore.defaults.process_findings import process_findings
+from loracore.defaults.saving_findings import saving_findings
+from loracore.defaults.schedule_findings import schedule_findings
+from loracore.defaults.state_findings import state_findings
+from loracore.defaults.validation_findings import validation_findings
 from loracore.training.base_weight_findings import base_weight_findings
 
 
@@ -21,14 +28,21 @@ def check_options(config: Config) -> Sequence[Finding]:
         *_data(config),
         *_caches(config),
         *_memory(config),
+        *process_findings(config),
         *_parts(config),
         *_network(config),
         *base_weight_findings(config),
         *block_findings(config),
         *_course(config),
+        *loss_findings(config),
+        *logging_findings(config),
         *optimizer_findings(config),
         *precision_findings(config),
-        *_saving(config),
+        *saving_findings(config),
+        *schedule_findings(config),
+        *state_findings(config),
+        *validation_findings(config),
+        *preview_findings(config),
     ]
 
 
@@ -62,6 +76,10 @@ def _memory(config: Config) -> Iterator[Finding]:
         yield Finding("wrong", "cpu_offload_checkpointing", message, "add --gradient_checkpointing")
     if model.fp8_base and model.fp8_base_unet:
         yield Finding("without effect", "fp8_base_unet", "without effect: fp8_base includes the denoiser")
+    for name in ("xformers", "mem_eff_attn"):
+        if config.given(name):
+            message = "without effect: attention is torch's scaled_dot_product_attention, which takes as little memory"
+            yield Finding("without effect", name, message)
     if not model.sdpa:
         message = "there is no other attention: torch's scaled_dot_product_attention chooses the fastest kernel"
         yield Finding("unsupported", "sdpa", message, "leave --no_sdpa out")
@@ -115,23 +133,5 @@ def _network(config: Config) -> Iterator[Finding]:
 
 def _course(config: Config) -> Iterator[Finding]:
     training = config[TrainingOptions]
-    if training.lr_scheduler == "constant" and training.lr_warmup_steps:
-        yield Finding(
-            "wrong",
-            "lr_warmup_steps",
-            "the constant schedule has no warm-up",
-            'set lr_scheduler = "constant_with_warmup"',
-        )
     if training.min_timestep >= training.max_timestep:
         yield Finding("wrong", "min_timestep", "min_timestep must be below max_timestep")
-    if training.max_train_epochs is not None and config.given("max_train_steps"):
-        yield Finding("without effect", "max_train_steps", "without effect: max_train_epochs decides")
-    if training.optimizer_type == "AdamW8bit" and find_spec("bitsandbytes") is None:
-        yield Finding("wrong", "optimizer_type", "AdamW8bit needs bitsandbytes", "pip install bitsandbytes")
-
-
-def _saving(config: Config) -> Iterator[Finding]:
-    name = config[SavingOptions].output_name
-    if name is not None and (not name.strip() or any(sign in name for sign in '/\\:*?"<>|')):
-        fix = "leave folders to output_dir, and signs that file names cannot hold out"
-        yield Finding("wrong", "output_name", f"'{name}' is no file name", fix)

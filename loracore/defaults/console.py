@@ -1,12 +1,16 @@
-"""What a person sees: the run's header, and a progress bar."""
+"""What a person sees: the run's header, a progress bar, and a line for everything that is worth one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from loracore import ModelOptions, PluginOptions, TrainingOptions, hookimpl
+from loracore import Event, ModelOptions, PluginOptions, TrainingOptions, hookimpl
 from loracore.config.optimizer_arguments import finds_own_rates
+from loracore.config.options import LoggingOptions
+from loracore.config.tracker_names import tracker_names
 from loracore.data.bucket_table import bucket_lines, bucket_table
 from loracore.errors import printable
 
@@ -17,42 +21,90 @@ MOST_BUCKETS = 12  # lines of the header
 
 
 @hookimpl
-def run_started(run: Run) -> None:
-    """Print what is trained on what, how long, and what was noticed."""
-    for line in header(run):
-        run.progress.say(printable(line))  # names of files may hold what a terminal obeys
-    run.progress.start()
-
-
-@hookimpl
-def step_done(run: Run, step: int) -> None:
-    """Move the bar: epoch, average loss, learning rate, pictures a second, memory."""
-    from loracore.training.memory_use import memory_used
-
-    average = run.history.average
-    values = {
-        "epoch": f"{run.length.epoch_of(step)}/{run.length.epochs}",
-        "avr_loss": "…" if average is None else f"{average:.4f}",
-        "lr": f"{max(run.schedule.rates().values()):.2e}",
-        "images/s": f"{run.progress.images_per_second():.2f}",
-        "GB": f"{memory_used(run.processes.device):.1f}",
-    }
-    if run.history.skipped:
-        values["skipped"] = str(run.history.skipped)
-    run.progress.advance(values)
+def happened(run: Run, event: Event) -> None:
+    """Print the header and show the bar, move it with every step, and print a line for what is worth one."""
+    if event.kind == "started":
+        for line in header(run):
+            run.progress.say(printable(line))  # names of files may hold what a terminal obeys
+        run.progress.start(event.step)
+    if event.kind == "step":
+        run.progress.advance(event.step, dict(_behind_the_bar(run, event)))
+    found = event_line(event)
+    if found is not None:
+        level, line = found
+        run.progress.say(printable(line), level)
 
 
 @hookimpl
 def run_finished(run: Run) -> None:
     """Say how many steps were skipped."""
     if run.history.skipped:
-        run.progress.say(f"{run.history.skipped} steps were skipped: their loss or gradient was not finite")
+        line = f"{run.history.skipped} steps were skipped: their loss or gradient was not finite"
+        run.progress.say(line, logging.WARNING)
+
+
+def event_line(event: Event) -> tuple[int, str] | None:
+    """Return how serious an event is (a level of logging) and its line; None for one that only moves the bar."""
+    words = _LINES.get(event.kind)
+    if words is None:
+        return None
+    level, line = words
+    return level, line(event.step, event.values)
+
+
+def _skipped_line(step: int, values: Mapping[str, Any]) -> str:
+    return f"step {step} was skipped, its loss or gradient was not finite: {', '.join(values['ids'])}"
+
+
+def _validation_line(step: int, values: Mapping[str, Any]) -> str:
+    average, divergence = values["loss"], values.get("divergence")
+    line = f"step {step}: validation loss " + ("not finite" if average is None else f"{average:.4f}")
+    if divergence is not None:
+        line += f" ({divergence:+.4f} to training)"
+    return line + (", the best so far" if values.get("best") else "")
+
+
+#: What is said of which kinds of events, and how serious it is.
+_LINES: Mapping[str, tuple[int, Callable[[int, Mapping[str, Any]], str]]] = MappingProxyType(
+    {
+        "saved": (logging.INFO, lambda step, values: f"step {step}: saved {values['path']}"),
+        "validation": (logging.INFO, _validation_line),
+        "skipped": (logging.WARNING, _skipped_line),
+        "save_failed": (
+            logging.ERROR,
+            lambda step, values: f"step {step}: {values['path']} could not be saved: {values['message']}",
+        ),
+        "preview": (logging.DEBUG, lambda step, values: f"step {step}: drew {values['path']}"),
+        "preview_failed": (
+            logging.WARNING,
+            lambda step, values: f"step {step}: a preview could not be drawn: {values['message']}",
+        ),
+        "note": (logging.INFO, lambda _, values: str(values["text"])),
+    }
+)
+
+
+def _behind_the_bar(run: Run, event: Event) -> Iterator[tuple[str, str]]:
+    """Give what is shown behind the bar: epoch, average loss, learning rate, pictures a second, memory."""
+    from loracore.training.memory_use import memory_used
+
+    values = event.values
+    yield "epoch", f"{values['epoch']}/{run.length.epochs}"
+    yield "avr_loss", "…" if values["average"] is None else f"{values['average']:.4f}"
+    yield "lr", f"{max(values['lr'].values(), default=0.0):.2e}"
+    if "keys_scaled" in values:  # the field's own words for these two
+        yield "Keys Scaled", str(values["keys_scaled"])
+        yield "Average key norm", f"{values['average_key_norm']:.4f}"
+    yield "images/s", f"{run.progress.images_per_second(event.step):.2f}"
+    yield "GB", f"{memory_used(run.processes.device):.1f}"
+    if run.history.skipped:
+        yield "skipped", str(run.history.skipped)
 
 
 def header(run: Run) -> Iterator[str]:
     """Give the header's lines."""
     config, length, index = run.config, run.length, run.loader.index
-    model, plugins = config[ModelOptions], config[PluginOptions]
+    model, plugins, logs = config[ModelOptions], config[PluginOptions], config[LoggingOptions]
     parameters = sum(one.numel() for group in run.optimizer.param_groups for one in group["params"])
     yield f"base model   {model.pretrained_model_name_or_path} ({plugins.arch})"
     yield (
@@ -71,6 +123,10 @@ def header(run: Run) -> Iterator[str]:
     memory = list(_spared(model))
     if memory:
         yield f"memory       {', '.join(memory)}"
+    yield f"log          {run.log.folder}: events.jsonl, and report.html at the end"
+    trackers = tracker_names(logs.log_with, logs.logging_dir)
+    if trackers:
+        yield f"trackers     {', '.join(trackers)}" + (f" in {logs.logging_dir}" if logs.logging_dir else "")
     for note in run.notes:
         yield f"note         {note}"
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loracore import Finding, ModelOptions, TrainingOptions
+from loracore import Finding, ModelOptions, NetworkOptions, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates, parse_arguments
-from loracore.errors import ConfigError
+from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments, parse_arguments
+from loracore.config.optimizer_names import optimizer_name, takes_one_rate
+from loracore.config.schedule_names import SHAPING
+from loracore.errors import LoracoreError
+from loracore.training.updates.optimizer_choice import choose_optimizer
 
 #: Options that give learning rates, to everything or to parts.
 RATES = ("learning_rate", "unet_lr", "text_encoder_lr")
@@ -22,31 +25,84 @@ FACTORS = (
 )
 
 
+#: Optimizers that keep squares of gradients in the parameters' own dtype.
+SQUARES = frozenset(
+    {
+        *("AdamW", "Adam", "NAdam", "RAdam", "Adagrad", "RMSprop", "Adadelta", "AdamWScheduleFree"),
+        *("RAdamScheduleFree", "Prodigy", "DAdaptation", "DAdaptAdam", "DAdaptAdamPreprint", "DAdaptAdaGrad"),
+        *("DAdaptAdan", "DAdaptAdanIP"),
+    }
+)
+#: The old spellings, and the names that they stand for.
+OLD = (("use_8bit_adam", "AdamW8bit"), ("use_lion_optimizer", "Lion"))
+
+
 def optimizer_findings(config: Config) -> Iterator[Finding]:
     """Give what is wrong or without effect with the optimizer that was chosen."""
     training = config[TrainingOptions]
-    if training.optimizer_type == "Adafactor":
+    yield from _old_spellings(config)
+    try:
+        choose_optimizer(training)
+        optimizer_arguments(training)
+    except LoracoreError as error:
+        for one in error.problems:
+            yield Finding("wrong", one.where.removeprefix("--") or "optimizer_type", one.message, one.fix)
+        return
+    name = optimizer_name(training)
+    if name == "Adafactor":
         yield from _adafactor(config)
+    if takes_one_rate(training):
+        yield from _one_rate(config, name)
     if training.fused_backward_pass:
-        yield from _fused(config)
-    if config[ModelOptions].full_fp16 and training.optimizer_type == "AdamW":
+        yield from _fused(config, name)
+    if config[ModelOptions].full_fp16 and name in SQUARES:
         # 0.001 · gradient² is below 6e-8, where fp16 ends, for every gradient below 0.0077 (the default beta2): all but
         # the newest is lost, and the step grows by 1/√0.001.
         message = (
-            "full_fp16 does not go with AdamW, which would keep squares of gradients in fp16: most become 0, and its "
+            f"full_fp16 does not go with {name}, which would keep squares of gradients in fp16: most become 0, and its "
             "steps up to 30 times too long"
         )
         fix = "set optimizer_type to AdamW8bit or Adafactor, or train with full_bf16"
         yield Finding("unsupported", "full_fp16", message, fix)
 
 
+def _old_spellings(config: Config) -> Iterator[Finding]:
+    """Give the optimizer that an old switch stands for; two of them, or one and a name, contradict each other."""
+    training = config[TrainingOptions]
+    chosen = [(old, name) for old, name in OLD if getattr(training, old)]
+    if len(chosen) > 1:
+        message = "use_8bit_adam and use_lion_optimizer name two optimizers"
+        yield Finding("wrong", "use_lion_optimizer", message, "drop one of them")
+        return
+    for old, name in chosen:
+        if config.given("optimizer_type") and training.optimizer_type.strip():
+            message = f"{old} and optimizer_type = {training.optimizer_type} name two optimizers"
+            yield Finding("wrong", old, message, "drop one of them")
+        else:
+            yield Finding("implied", "optimizer_type", f"{old} means optimizer_type = {name}", value=name)
+
+
+def _one_rate(config: Config, name: str) -> Iterator[Finding]:
+    """Give what asks for several learning rates of an optimizer that has but one."""
+    because = f"{name} finds one size of steps for all parameters"
+    for option in FACTORS:
+        if config.given(option):
+            yield Finding("wrong", option, f"{option}: {because}", "leave it out, or choose another optimizer")
+    training, network = config[TrainingOptions], config[NetworkOptions]
+    denoiser = training.learning_rate if training.unet_lr is None else training.unet_lr
+    text = training.text_encoder_lr or (training.learning_rate,)
+    rates = [] if network.network_train_text_encoder_only else [denoiser]
+    rates += [] if network.network_train_unet_only else [*text]
+    if len({rate for rate in rates if rate}) > 1:
+        given = next((one for one in ("text_encoder_lr", "unet_lr") if config.given(one)), "learning_rate")
+        message = f"{because}, and cannot have the learning rates {', '.join(f'{rate:g}' for rate in rates)}"
+        yield Finding("wrong", given, message, "give the same rate everywhere (1 is advised), or 0 to leave a part out")
+
+
 def _adafactor(config: Config) -> Iterator[Finding]:
     """Give what contradicts Adafactor's way of finding learning rates, or is without effect under it."""
     training = config[TrainingOptions]
-    try:
-        arguments = parse_arguments(training.optimizer_args, "optimizer_args")
-    except ConfigError:  # said where the optimizer is made
-        return
+    arguments = parse_arguments(training.optimizer_args, "optimizer_args")
     if arguments.get("warmup_init") and not arguments.get("relative_step", True):
         message = "warmup_init=True warms up the relative steps that relative_step=False turns off"
         fix = 'drop one of them; lr_scheduler = "constant_with_warmup" warms up learning rates of your own'
@@ -69,15 +125,18 @@ def _own_rates(config: Config, fix: str) -> Iterator[Finding]:
         yield Finding("wrong", "lr_warmup_steps", f"{because}: there is none to warm up", fix)
     if config[TrainingOptions].lr_scheduler != "constant":
         yield Finding("without effect", "lr_scheduler", f"lr_scheduler has no effect: {because} and their course", fix)
+    for name in ("lr_scheduler_type", "lr_scheduler_args", *SHAPING[1:]):
+        if config.given(name):
+            yield Finding("without effect", name, f"{name} has no effect: {because} and their course", fix)
 
 
-def _fused(config: Config) -> Iterator[Finding]:
+def _fused(config: Config, optimizer: str) -> Iterator[Finding]:
     """Give what cannot go together with using each gradient as it arrives."""
     training, name = config[TrainingOptions], "fused_backward_pass"
-    if training.optimizer_type != "Adafactor":
+    if optimizer != "Adafactor":
         message = (
             f"{name} works with Adafactor only, which treats every tensor by itself and keeps little of it; "
-            f"{training.optimizer_type} steps all of them at once, and its state is larger than the gradients"
+            f"{optimizer} steps all of them at once, and its state is larger than the gradients"
         )
         yield Finding("wrong", name, message, f'set optimizer_type = "Adafactor", or drop {name}')
     if training.gradient_accumulation_steps > 1:

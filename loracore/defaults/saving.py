@@ -1,35 +1,83 @@
-"""Writes the network to a file: every n epochs, every n steps, and at the end.
+"""Writes the network to a file, and the run's state to a folder: every n epochs, every n steps, and at the end.
 
 Before all others are told, so that a failing extension cannot lose the work.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from loracore import SavingOptions, hookimpl
+from loracore.config.options import StateOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from loracore.errors import LoracoreError
+    from loracore.training.retention import Series
     from loracore.training.run import Run
 
 
 @hookimpl(tryfirst=True)
 def step_done(run: Run, step: int) -> None:
-    """Save after every ``save_every_n_steps`` steps."""
+    """Save after every ``save_every_n_steps`` steps, and tell of what has been written since the last step."""
+    run.writer.poll()
     every = run.config[SavingOptions].save_every_n_steps
     if every and step % every == 0:
-        run.save(step=step, epoch=run.length.epoch_of(step), name=run.files.step(step))
+        epoch = run.length.epoch_of(step)
+        run.save(step=step, epoch=epoch, name=run.files.step(step), reason="step")
+        _save_state(run, step, epoch, "step")
 
 
 @hookimpl(tryfirst=True)
 def epoch_done(run: Run, epoch: int, step: int) -> None:
     """Save after every ``save_every_n_epochs`` epochs but the last, whose file is the final one."""
-    every = run.config[SavingOptions].save_every_n_epochs
+    every = run.retention.every_epochs
     if every and epoch % every == 0 and step < run.length.steps:
-        run.save(step=step, epoch=epoch, name=run.files.epoch(epoch))
+        run.save(step=step, epoch=epoch, name=run.files.epoch(epoch), reason="epoch")
+        _save_state(run, step, epoch, "epoch")
 
 
 @hookimpl(tryfirst=True)
 def run_finished(run: Run, step: int) -> None:
-    """Save the final file."""
-    run.save(step=step, epoch=run.length.epochs, name=run.files.final)
+    """Save the final file and, if asked for, the final state; return when both stand, or could not be written."""
+    from loracore.training.state.names import state_names
+
+    epoch = run.length.epoch_of(step)
+    run.save(step=step, epoch=epoch, name=run.files.final, reason="final")
+    states = run.config[StateOptions]
+    if states.save_state or states.save_state_on_train_end:
+        run.save_state(step, epoch, state_names(run.files).final, "final")
+    run.writer.settle()
+
+
+def _save_state(run: Run, step: int, epoch: int, scope: Literal["step", "epoch"]) -> None:
+    """Save the state beside a file (``save_state``); those that it supersedes go when it stands."""
+    from loracore.training.state.saving import save_state
+
+    if not run.config[StateOptions].save_state:
+        return
+    series, number = run.retention.of("state", scope), step if scope == "step" else epoch
+    old = series.add(number)
+    save_state(run, step, epoch, series.path(number), scope, partial(_remove, run, series, number, old))
+
+
+def _remove(run: Run, series: Series, number: int, old: Sequence[Path]) -> None:
+    """Remove states, on the writer's thread."""
+    if old:
+        run.writer.submit(partial(_remove_all, old), old[-1], partial(_removed, series, number))
+
+
+def _remove_all(old: Sequence[Path]) -> None:
+    from loracore.training.state.folder import remove_state
+
+    for path in old:
+        with suppress(OSError):  # gone already, or held open: it goes with the next
+            remove_state(path)
+
+
+def _removed(series: Series, number: int, _: LoracoreError | None) -> None:
+    series.tidy(number)

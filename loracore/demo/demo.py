@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.options import ModelOptions
+from loracore.config.options import ModelOptions, ProcessOptions
 from loracore.demo.curve import draw_curve
 from loracore.demo.sheet import Row, contact_sheet
 from loracore.hookspecs import hookimpl
@@ -24,7 +24,7 @@ from loracore.training.phases import Loading
 from loracore.training.processes import join_processes, weight_dtype
 from loracore.training.sampling import Sampling, sample
 from loracore.training.train import train
-from loracore.types import DemoKit
+from loracore.types import DemoKit, Drawing
 
 if TYPE_CHECKING:
     from loracore.training.run import Run
@@ -67,7 +67,7 @@ def run_demo(
     """Draw, train, draw again, measure both, and write the contact sheet, the loss curve and the numbers."""
     started = time.monotonic()
     torch.set_num_threads(1)  # layers this small gain nothing from a second thread, and lose much on a busy machine
-    processes = join_processes()
+    processes = join_processes(config[ProcessOptions])
     dtype = weight_dtype(config[ModelOptions].mixed_precision, processes.device)
     loading = Loading(plugins.hook, processes.device, dtype, config)
     before = _samples(kit, loading, None)
@@ -90,7 +90,8 @@ def run_demo(
 def _samples(kit: DemoKit, loading: Loading, network: Path | None) -> dict[str, list[Image.Image]]:
     weights = None if network is None else load_file(network)
     kinds = {"concept": kit.prompts, "ordinary": kit.ordinary_prompts}
-    return {kind: sample(loading, Sampling(prompts, kit.size, SEED), weights) for kind, prompts in kinds.items()}
+    drawing = Drawing(kit.size)
+    return {kind: sample(loading, Sampling(prompts, drawing, SEED), weights) for kind, prompts in kinds.items()}
 
 
 def _rows(

@@ -13,15 +13,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from loracore.config.config import Config
+    from loracore.noise.rng import SampleRng
     from loracore.types import Batch, NoisyBatch
 
 
 @hookimpl
-def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:
-    """Return the batch with DDPM noise on it."""
-    from loracore.diffusion import ddpm_steps
+def draw_noise(batch: Batch, rng: SampleRng, config: Config) -> Tensor:
+    """Draw normal noise, with what `noise_offset` and `multires_noise_iterations` add to it."""
+    from loracore.diffusion import ddpm_noise
 
-    return ddpm_steps.noisy(batch, noise, timesteps, config)
+    return ddpm_noise.drawn(batch, rng, config)
+
+
+@hookimpl
+def noise_latents(batch: Batch, noise: Tensor, timesteps: Tensor, rng: SampleRng, config: Config) -> NoisyBatch:
+    """Return the batch with DDPM noise on it, perturbed as `ip_noise_gamma` says."""
+    from loracore.diffusion import ddpm_noise, ddpm_steps
+
+    seen = ddpm_noise.perturbed(noise, rng, config)
+    return ddpm_steps.noisy(batch, noise, timesteps, config, seen=seen)
 
 
 @hookimpl

@@ -11,14 +11,15 @@ from loracore.noise import ddpm, weighting
 from loracore.types import Batch, NoisyBatch
 
 
-def noisy(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config) -> NoisyBatch:
+def noisy(batch: Batch, noise: Tensor, timesteps: Tensor, config: Config, *, seen: Tensor | None = None) -> NoisyBatch:
     """Return the batch with noise at integer timesteps (B) in [0, 1000).
 
-    Its sigma is all that the rest of the step needs of the schedule.
+    ``seen`` is the noise on the latents when that is not the noise to be predicted. Sigma is all that the rest of the
+    step needs of the schedule.
     """
     table = ddpm.picture_shares(zero_terminal_snr=config[DdpmOptions].zero_terminal_snr, device=timesteps.device)
     shares = table[timesteps]
-    noisy_latents = ddpm.add_noise(batch.latents, noise, shares)
+    noisy_latents = ddpm.add_noise(batch.latents, noise if seen is None else seen, shares)
     return NoisyBatch(batch, noise, noisy_latents, timesteps, ddpm.noise_level(shares))
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from loracore.diffusion.precision import compute_dtype
 from loracore.diffusion.vae import decode_latents, downscaling
-from loracore.types import Models, TextConditioning
+from loracore.errors import DataError
+from loracore.types import Drawing, Models, TextConditioning
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -32,13 +33,25 @@ class Course:
     size: tuple[int, int]  # width, height in pixels
     steps: int
     scale: float  # of the guidance
+    sampler: str  # the field's name of the pipeline's scheduler
+
+    @classmethod
+    def of(cls, drawing: Drawing, steps: int, scale: float, sampler: str) -> Course:
+        """Return what is asked for, with an architecture's own steps and scale where that is left open."""
+        return cls(drawing.size, drawing.steps or steps, scale if drawing.scale is None else drawing.scale, sampler)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Return what a picture says of how it was drawn."""
+        return {"steps": self.steps, "scale": self.scale, "sampler": self.sampler}
 
 
 def draw(pipeline: Any, models: Models, guidance: Guidance, course: Course, rng: torch.Generator) -> Sequence[Image]:
     """Return one picture for each row of the guidance.
 
     The pipeline, which is untyped, has the denoiser and no VAE: that may be on another device, or in another dtype. The
-    first latents come from ``rng`` on the CPU; nothing else is random.
+    first latents come from ``rng`` on the CPU, and so does the noise of samplers that add some. Raises DataError for
+    latents that are not finite: they would be a black picture.
     """
     pipeline.set_progress_bar_config(disable=True)
     denoiser: Any = models.denoiser
@@ -48,7 +61,7 @@ def draw(pipeline: Any, models: Models, guidance: Guidance, course: Course, rng:
     factor = downscaling(vae)
     start = torch.randn((rows, denoiser.config.in_channels, height // factor, width // factor), generator=rng)
     with warnings.catch_warnings():  # diffusers' schedulers make arrays of tensors in a way that numpy 2 deprecates
-        warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="__array", category=DeprecationWarning)
         latents = pipeline(
             **asked,
             **{f"negative_{name}": tensor.expand(rows, *tensor.shape[1:]) for name, tensor in unwanted.items()},
@@ -57,8 +70,19 @@ def draw(pipeline: Any, models: Models, guidance: Guidance, course: Course, rng:
             width=width,
             num_inference_steps=course.steps,
             guidance_scale=course.scale,
+            generator=rng,
             output_type="latent",
         ).images
+    pictures = _decoded(vae, latents)
+    for picture in pictures:
+        picture.info.update(course.info)
+    return pictures
+
+
+def _decoded(vae: AutoencoderKL, latents: Tensor) -> Sequence[Image]:
+    if not bool(latents.isfinite().all()):
+        message = "the denoiser's answer has numbers that are not finite"
+        raise DataError(message, fix="use mixed_precision bf16, or look at the loss")
     return decode_latents(vae, latents)
 
 

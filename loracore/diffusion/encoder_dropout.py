@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from loracore.noise.rng import SampleRng
+from loracore.noise.rng import SampleRng, sent
 from loracore.types import TextConditioning
 
 
@@ -28,4 +28,4 @@ def dropped(said: TextConditioning, rates: Mapping[str, float], rng: SampleRng) 
 
 def _without(tensor: Tensor, missing: Tensor) -> Tensor:
     """Return a tensor (B, …) with zeros in the samples where ``missing`` (B) is true."""
-    return tensor.masked_fill(missing.to(tensor.device).view(-1, *[1] * (tensor.dim() - 1)), 0)
+    return tensor.masked_fill(sent(missing, tensor.device).view(-1, *[1] * (tensor.dim() - 1)), 0)

@@ -9,7 +9,7 @@ from loracore.config.config import Config
 from loracore.config.options import TrainingOptions
 from loracore.diffusion.options import FlowOptions
 from loracore.noise import flow
-from loracore.noise.rng import SampleRng
+from loracore.noise.rng import SampleRng, sent
 from loracore.types import Batch, NoisyBatch
 
 
@@ -22,7 +22,8 @@ def timesteps(batch: Batch, rng: SampleRng, config: Config) -> Tensor:
         levels = rng.uniform()
         levels = flow.mode_levels(levels, own.mode_scale) if own.weighting_scheme == "mode" else levels
     shifted = flow.shifted_levels(levels, own.training_shift)
-    return flow.level_timesteps(shifted, training.min_timestep, training.max_timestep).to(batch.latents.device)
+    found = flow.level_timesteps(shifted, training.min_timestep, training.max_timestep)
+    return sent(found, batch.latents.device)
 
 
 def noisy(batch: Batch, noise: Tensor, timesteps: Tensor) -> NoisyBatch:

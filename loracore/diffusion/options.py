@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import CaptionRules
-from loracore.config.options import ModelOptions, option
+from loracore.config.options import LossOptions, ModelOptions, option
+from loracore.diffusion.preview_findings import flow_preview_findings
 
 #: Tokens of a chunk between its first and its last, which CLIP's 77 positions leave.
 CHUNK_TOKENS = 75
@@ -16,7 +17,7 @@ CHUNK_TOKENS = 75
 
 @dataclass(frozen=True, slots=True)
 class DdpmOptions:
-    """What a denoiser trained with DDPM noise predicts, and how its loss is weighted over noise levels."""
+    """What a denoiser trained with DDPM noise predicts and sees, and how its loss is weighted over noise levels."""
 
     v_parameterization: Annotated[bool, option("the base model predicts v, not noise")] = False
     zero_terminal_snr: Annotated[
@@ -32,6 +33,27 @@ class DdpmOptions:
     v_pred_like_loss: Annotated[
         float | None, option("add this share of the loss weighted as for v-prediction", ge=0)
     ] = None
+    noise_offset: Annotated[
+        float | None, option("add to the noise of each channel one number of this deviation; 0.05 is usual", ge=0)
+    ] = None
+    noise_offset_random_strength: Annotated[
+        bool, option("draw each sample's noise offset between 0 and noise_offset")
+    ] = False
+    adaptive_noise_scale: Annotated[
+        float | None, option("add this times |mean of a latent channel| to noise_offset, for every channel")
+    ] = None
+    multires_noise_iterations: Annotated[
+        int | None, option("add noise of so many smaller and smaller sizes; 6 to 10 are usual, 0 is off", ge=0, le=64)
+    ] = None
+    multires_noise_discount: Annotated[
+        float, option("each smaller size of multires_noise_iterations counts so much of the one before", ge=0, le=1)
+    ] = 0.3
+    ip_noise_gamma: Annotated[
+        float | None, option("noise of this deviation on the noise that the model sees; 0.1 is usual", ge=0)
+    ] = None
+    ip_noise_gamma_random_strength: Annotated[
+        bool, option("draw each sample's input noise between 0 and ip_noise_gamma")
+    ] = False
     ignore_model_marks: Annotated[bool, option("train as the options say, whatever the base model says of itself")] = (
         False
     )
@@ -114,6 +136,23 @@ def ddpm_findings(config: Config) -> Iterator[Finding]:
             "min_snr_gamma and debiased_estimation_loss are both on: their loss weights are multiplied",
             "most runs want one of them",
         )
+    yield from _noise_findings(config)
+
+
+def _noise_findings(config: Config) -> Iterator[Finding]:
+    """Give what is wrong or without effect among the options of the noise, for want of another."""
+    ddpm = config[DdpmOptions]
+    if ddpm.adaptive_noise_scale and not ddpm.noise_offset:
+        message = "adaptive_noise_scale changes noise_offset, which is off"
+        yield Finding("wrong", "adaptive_noise_scale", message, "add noise_offset = 0.05, or leave it out")
+    iterations, discount = ddpm.multires_noise_iterations, config.given("multires_noise_discount")
+    for name, asked, needed, on in (
+        ("noise_offset_random_strength", ddpm.noise_offset_random_strength, "noise_offset", ddpm.noise_offset),
+        ("multires_noise_discount", discount, "multires_noise_iterations", iterations),
+        ("ip_noise_gamma_random_strength", ddpm.ip_noise_gamma_random_strength, "ip_noise_gamma", ddpm.ip_noise_gamma),
+    ):
+        if asked and not on:
+            yield Finding("without effect", name, f"{name} has no effect: {needed} is off", "leave it out")
 
 
 def flow_findings(config: Config) -> Iterator[Finding]:
@@ -123,6 +162,20 @@ def flow_findings(config: Config) -> Iterator[Finding]:
         if config.given(name) and chosen != scheme:
             message = f"{name} has no effect: it belongs to weighting_scheme {scheme}, not to {chosen}"
             yield Finding("without effect", name, message)
+    yield from flow_preview_findings(config)
+    yield from _huber_findings(config)
+
+
+def _huber_findings(config: Config) -> Iterator[Finding]:
+    """Give what stands in the place of the schedule that needs a signal-to-noise ratio, which flow matching has not."""
+    loss = config[LossOptions]
+    if loss.loss_type not in ("huber", "smooth_l1") or loss.huber_schedule != "snr":
+        return
+    message = "huber_schedule snr needs the signal-to-noise ratio of DDPM noise, which flow matching has not"
+    if config.given("huber_schedule"):
+        yield Finding("wrong", "huber_schedule", message, "use exponential or constant")
+    else:
+        yield Finding("implied", "huber_schedule", f"exponential: {message}", value="exponential")
 
 
 def upcasts_vae(config: Config) -> bool:

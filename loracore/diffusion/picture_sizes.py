@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import DatasetSpec
+from loracore.config.prompts.prompt import SIDE_STEP
+from loracore.diffusion.preview_findings import preview_size_findings
 
 
-def size_findings(config: Config, step: int) -> Iterator[Finding]:
+def size_findings(config: Config, step: int, previews: int = SIDE_STEP) -> Iterator[Finding]:
     """Give every data set whose pictures, in buckets or not, are no multiples of ``step`` pixels.
 
-    Nothing before the data sets are read.
+    Nothing of them before the data sets are read. Previews have to be multiples of ``previews`` pixels.
     """
+    yield from preview_size_findings(config, previews)
     for number, dataset in enumerate(config.datasets, 1):
         yield from _findings(number, dataset, step)
 

@@ -54,8 +54,12 @@ class Adapter(nn.Module, ABC):
     def clear_masks(self) -> None:
         """Forget the masks: every sample is adapted in full."""
 
-    def limit_norm(self, largest: float) -> None:
-        """Scale the tensors down so that the norm of the weight change is at most ``largest``."""
+    def limit_norm(self, largest: float) -> Tensor | None:  # noqa: ARG002  # for those who can
+        """Scale the tensors down so that the norm of the weight change is at most ``largest``.
+
+        Return the norm as it was before (a scalar on the device), or None when there is none to tell of.
+        """
+        return None
 
     @property
     @abstractmethod

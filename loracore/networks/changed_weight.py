@@ -109,11 +109,13 @@ class ChangedWeight(Adapter):
         self._masks.clear()
 
     @torch.no_grad()
-    def limit_norm(self, largest: float) -> None:
-        """Shrink the change when its norm is larger; a change that needs the weight is left alone."""
-        if not self.change.needs_weight:
-            norm = self.change(None).norm()
-            self.change.shrink(limiting_factor(norm, largest))
+    def limit_norm(self, largest: float) -> Tensor | None:
+        """Shrink the change when its norm is larger; return that. A change that needs the weight is left alone."""
+        if self.change.needs_weight:
+            return None
+        norm: Tensor = self.change(None).norm()
+        self.change.shrink(limiting_factor(norm, largest))
+        return norm
 
     @property
     def rank(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from loracore.noise.rng import SampleRng, hashed_uniform
+from loracore.noise.rng import SampleRng, hashed_uniform, sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Masks:
     def draw(self, rng: SampleRng, device: torch.device) -> None:
         """Draw which neurons, which channels, and whether the whole module each sample does without."""
         if self._dropouts.neurons:
-            self._seeds = [rng.integers(0, 2**32).to(device) for _ in self._widths]
+            self._seeds = [sent(rng.integers(0, 2**32), device) for _ in self._widths]
         if not self._dropouts.ranks and not self._dropouts.modules:
             return
         ranks, modules = self._dropouts.ranks, self._dropouts.modules
         # Kept ranks are scaled by 1 / (1 - share), whatever the number kept, modules are not: the field's rule.
         kept = (rng.uniform(sum(self._widths)) >= ranks) / (1 - ranks) * (rng.uniform(1) >= modules)
-        self._channels = torch.split(kept.to(device), self._widths, dim=1)
+        self._channels = torch.split(sent(kept, device), self._widths, dim=1)
 
     def clear(self) -> None:
         """Use every neuron, every channel and the module itself for every sample."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from loracore.errors import DataError, did_you_mean
 from loracore.networks.adapter import Adapter
+from loracore.networks.norms import limiting_factor
 from loracore.networks.spellings import misnamed
 from loracore.noise.rng import SampleRng
 from loracore.types import LoraTarget
@@ -26,6 +27,15 @@ class Entry:
 
     target: LoraTarget
     adapter: Adapter
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NormLimits:
+    """What limiting the norms of all adapters came to: scalars on the device."""
+
+    keys_scaled: Tensor  # adapters that were scaled down
+    average: Tensor  # norm of a weight change, afterwards
+    largest: Tensor
 
 
 @dataclass(eq=False, slots=True)
@@ -84,10 +94,18 @@ class Network:
         for entry in self.entries:
             entry.adapter.clear_masks()
 
-    def limit_norms(self, largest: float) -> None:
-        """Scale down every adapter whose weight change has a larger norm (Frobenius)."""
-        for entry in self.entries:
-            entry.adapter.limit_norm(largest)
+    def limit_norms(self, largest: float) -> NormLimits | None:
+        """Scale down every adapter whose weight change has a larger norm (Frobenius); the host does not wait.
+
+        Return what that came to for the adapters that tell their norm, or None where none does.
+        """
+        told = [entry.adapter.limit_norm(largest) for entry in self.entries]
+        norms = [norm.float() for norm in told if norm is not None]
+        if not norms:
+            return None
+        before = torch.stack(norms)
+        limited = before * limiting_factor(before, largest)
+        return NormLimits((before > largest).sum(), limited.mean(), limited.max())
 
     def file_tensors(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Return copies of all tensors on the CPU under their names in the file."""

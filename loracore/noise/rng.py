@@ -17,7 +17,7 @@ def derive_seed(*parts: int | str) -> int:
 
 
 class SampleRng:
-    """Random tensors (B, …) on the CPU, each row from its sample's own generator.
+    """Random tensors (B, …) drawn on the CPU, whatever the device, each row from its sample's own generator.
 
     A row depends on (seed, stream, epoch, position in the epoch's global order) alone: one process with batch 4 draws
     what two with batch 2 draw, and step N draws the same after a resume. Each call continues the rows' sequences.
@@ -28,17 +28,33 @@ class SampleRng:
             torch.Generator().manual_seed(derive_seed(seed, stream, epoch, position)) for position in positions
         ]
 
-    def normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int, device: torch.device | str = "cpu") -> Tensor:
         """Return standard normal numbers of B,*shape."""
-        return torch.stack([torch.randn(shape, generator=generator) for generator in self._generators])
+        return sent(torch.stack([torch.randn(shape, generator=generator) for generator in self._generators]), device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Return uniform numbers in [0, 1) of B,*shape."""
         return torch.stack([torch.rand(shape, generator=generator) for generator in self._generators])
 
-    def integers(self, low: int, high: int) -> Tensor:
+    def integers(self, low: int, high: int, device: torch.device | str = "cpu") -> Tensor:
         """Return one integer in [low, high) for each sample (B), int64."""
-        return torch.cat([torch.randint(low, high, (1,), generator=generator) for generator in self._generators])
+        drawn = torch.cat([torch.randint(low, high, (1,), generator=generator) for generator in self._generators])
+        return sent(drawn, device)
+
+    def normals(self, counts: Sequence[int]) -> list[Tensor]:
+        """Return standard normal numbers of each sample by itself: ``counts`` (B) of them, not the same for all."""
+        pairs = zip(counts, self._generators, strict=True)
+        return [torch.randn(count, generator=generator) for count, generator in pairs]
+
+
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor of the host on the device, without waiting for what the device still has to do.
+
+    From memory that may be paged out a copy would wait: it is copied into pinned memory first.
+    """
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def hashed_uniform(seeds: Tensor, count: int) -> Tensor:

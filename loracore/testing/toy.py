@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from loracore import Config, LoraTarget, Models, NoisyBatch, Part, Prediction, hookimpl, option
+from loracore import Config, Drawing, LoraTarget, Models, NoisyBatch, Part, Prediction, hookimpl, option
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from torch import Tensor
 
     from loracore import Batch, Latents, TextConditioning
@@ -79,6 +80,20 @@ def predict_noise(models: Models, batch: NoisyBatch) -> Prediction:
     assert models.denoiser is not None
     pooled = batch.batch.conditioning["pooled"]
     return Prediction(models.denoiser(batch.noisy_latents, batch.sigma, pooled), batch.noise)
+
+
+@hookimpl
+def generate_images(
+    models: Models,
+    conditioning: TextConditioning,
+    negative: TextConditioning,
+    drawing: Drawing,
+    rng: torch.Generator,
+) -> Sequence[Image]:
+    """Return pictures drawn by a few of Euler's steps along the straight lines."""
+    from loracore.testing import toy_pictures
+
+    return toy_pictures.generate(models, conditioning, negative, drawing, rng)
 
 
 @hookimpl

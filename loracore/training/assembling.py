@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import pluggy
 import torch
@@ -15,8 +18,18 @@ from torch import Tensor
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
-from loracore.config.options import ModelOptions, NetworkOptions, TrainingOptions
-from loracore.data.index import Index
+from loracore.config.options import (
+    HubOptions,
+    LoggingOptions,
+    ModelOptions,
+    NetworkOptions,
+    SavingOptions,
+    StateOptions,
+    TrainingOptions,
+    ValidationOptions,
+)
+from loracore.config.prompts.prompt import Prompt
+from loracore.config.prompts.wanted import preview_texts, wanted_prompts
 from loracore.data.scanning import Scanned
 from loracore.data.summary import dataset_metadata
 from loracore.errors import ConfigError, LoracoreError
@@ -27,22 +40,39 @@ from loracore.networks.network import Entry, Network, build_network
 from loracore.networks.rates import parameter_groups, part_of, still_groups, trains
 from loracore.noise.rng import derive_seed
 from loracore.training.caches.caching import caches_latents
+from loracore.training.control import Control
+from loracore.training.ema import moving_average
+from loracore.training.environment import secrets
+from loracore.training.event_log import EventLog, log_folder
 from loracore.training.history import LAG, History
 from loracore.training.length import Length
-from loracore.training.metadata import model_hashes, run_metadata
+from loracore.training.metadata import Header, ModelHashes, model_hashes, run_metadata
+from loracore.training.metadata.background import sought
+from loracore.training.metadata.single_data import single_data_metadata
 from loracore.training.network_weights import placed_weights
 from loracore.training.outputs import ResultFiles
 from loracore.training.phases import Loading, free_memory
 from loracore.training.preparing import Prepared, Preparing, prepare
+from loracore.training.previews.ready import ready_previews
 from loracore.training.processes import Processes, weight_dtype
 from loracore.training.progress import Progress
+from loracore.training.retention import Retention
+from loracore.training.room import check_room, room_notes
 from loracore.training.run import Run
 from loracore.training.run_targets import run_targets
+from loracore.training.saving import Saver
+from loracore.training.snapshots import Snapshots
+from loracore.training.state.resuming import steps_before
 from loracore.training.step import Forward
 from loracore.training.text_split import ALL_CACHED, TextSplit, check_text_cache, split_notes, split_text
-from loracore.training.updates.adafactor import advice
-from loracore.training.updates.moving import Moving, check_fused, moving, trained_dtype
-from loracore.training.updates.optimizers import describe, try_optimizer
+from loracore.training.trackers import Trackers
+from loracore.training.updates.advice import advice
+from loracore.training.updates.moving import Moving, check_fused, moving, trained_dtype, try_moving
+from loracore.training.updates.optimizers import describe
+from loracore.training.uploading.uploads import Uploads
+from loracore.training.validation.record import Record
+from loracore.training.watchdogs.unmoved import Movement
+from loracore.training.writing import BackgroundWriter
 from loracore.types import LoraTarget, Models, Part
 from loracore.weights.merge.base_weights import base_weights_lines, base_weights_metadata, check_base_weights
 
@@ -63,6 +93,9 @@ class Plan:
     weights: Mapping[str, Tensor] | None  # of network_weights
     notes: Sequence[str]
     text: TextSplit = ALL_CACHED  # until the network is known
+    prompts: tuple[Prompt, ...] = ()  # of previews; known with the network
+    taken: int | None = None  # steps of the run that is resumed
+    identity: Mapping[str, Any] = field(default_factory=dict)  # of the data, as states know it
 
     @property
     def loading(self) -> Loading:
@@ -84,7 +117,7 @@ def rehearse(plan: Plan) -> Plan:
     made, and networks that have nothing to train.
     """
     config = plan.config
-    try_optimizer(config[TrainingOptions])
+    try_moving(config[TrainingOptions])
     check_fused(config[TrainingOptions], plan.processes)
     plan.hook.check_models(parts=ALL_PARTS, config=config)
     check_base_weights(plan.hook, config)
@@ -92,6 +125,8 @@ def rehearse(plan: Plan) -> Plan:
     models = loading.models(*trained_kinds(config))
     targets = run_targets(plan.hook, models, config)
     network, found = _network(plan, models, targets)
+    if plan.processes.main:
+        check_room(network, config)
     if not parameter_groups(network, config):
         message = "nothing is trained: the learning rate of every part that trains is 0"
         given = next((name for name in ("unet_lr", "text_encoder_lr") if config.given(name)), "learning_rate")
@@ -101,7 +136,8 @@ def rehearse(plan: Plan) -> Plan:
     encoders, started = tuple(models.text), {part_of(name) for name in plan.weights or ()}
     split = split_text(encoders, network, config, started)
     check_text_cache(split, encoders, network, config)
-    plan = replace(plan, text=split, notes=[*plan.notes, *_advice(plan, network), *split_notes(split)])
+    notes = [*plan.notes, *_advice(plan, network), *split_notes(split)]
+    plan = replace(plan, text=split, prompts=wanted_prompts(config), notes=notes)
     if plan.weights is not None and found < len(network.entries):
         note = f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh"
         return replace(plan, notes=[*plan.notes, note])
@@ -133,21 +169,21 @@ def _check_placed(elsewhere: AbstractSet[Part]) -> None:
 
 def ready_data(plan: Plan) -> Prepared:
     """Return the data of the run, encoded as far as the options allow."""
-    return prepare(Preparing(plan.loading, plan.processes, plan.seed, plan.scanned.training, plan.text.cached))
+    scanned, texts = plan.scanned, preview_texts(plan.prompts)
+    return prepare(
+        Preparing(
+            plan.loading, plan.processes, plan.seed, scanned.training, plan.text.cached, scanned.validation, texts
+        )
+    )
 
 
 def assemble_run(plan: Plan, files: ResultFiles) -> Run:
     """Go through the phases (text, VAE, denoiser) and return the run, ready for its first step."""
-    config, device = plan.config, plan.processes.device
-    hashes = model_hashes(config, wanted=plan.processes.main)
-    ready, still = ready_data(plan), _still_entries(plan)
-    models = plan.loading.models(*_parts_of_steps(plan))
-    trained, _ = _network(plan, models, run_targets(plan.hook, models, config))
-    network = Network([*still, *trained.entries])
-    _attach(plan, network, models)
-    length, index = ready.course.length, ready.loader.index
+    config, loaded = plan.config, _load(plan)
+    ready, models, network, length = loaded.ready, loaded.models, loaded.network, loaded.ready.course.length
     moved_by = moving(network, config, plan.processes, length.steps)
-    lag = 0 if device.type == "cpu" else LAG  # the CPU has nothing to wait for
+    header = _header(plan, loaded, _metadata(plan, models, network, moved_by, length))
+    writer, retention = BackgroundWriter(), Retention(files, config[SavingOptions], config[StateOptions], length.epochs)
     return Run(
         config=config,
         hook=plan.hook,
@@ -156,20 +192,62 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
         length=length,
         course=ready.course,
         loader=ready.loader,
-        forward=Forward(plan.hook, models, config, device, plan.seed, network),
+        forward=Forward(plan.hook, models, config, plan.processes.device, plan.seed, network),
         network=network,
         optimizer=moved_by.optimizer,
         schedule=moved_by.schedule,
         updates=moved_by.updates,
-        history=History(length.steps_per_epoch, lag),
-        progress=Progress(length.steps, index.samples / length.steps_per_epoch, shown=plan.processes.main),
+        history=_history(plan, length),
+        progress=_progress(plan, ready.loader.index.samples / length.steps_per_epoch, length.steps),
+        control=Control(),
+        movement=Movement(network, moved_by.optimizer),
+        uploads=Uploads(config[HubOptions]),
+        writer=writer,
+        retention=retention,
+        saver=Saver(header, Snapshots(network), writer, retention) if plan.processes.main else None,
+        ema=moving_average(network, config[TrainingOptions]),
+        log=EventLog(log_folder(files), secrets(config)),
+        trackers=Trackers(config),
+        held_out=ready.held_out,
+        previews=ready_previews(plan.loading, plan.prompts, loads_vae=models.vae is None),
+        validations=Record(config[ValidationOptions]),
         files=files,
-        metadata=_metadata(plan, index, models, network, moved_by, length),
-        hashes=hashes,
-        resolution=plan.datasets[0].resolution,
-        started=time.time(),
-        notes=[*plan.notes, *ready.notes],
+        metadata=header.values,
+        started=header.started,
+        notes=[*plan.notes, *ready.notes, *room_notes(network, config, length)],
+        taken=steps_before(config, length) if plan.taken is None else plan.taken,
+        identity=plan.identity,
     )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Loaded:
+    """What the phases leave for the steps."""
+
+    hashes: Sequence[ModelHashes]  # looked for meanwhile
+    ready: Prepared
+    models: Models
+    network: Network
+
+
+def _load(plan: Plan) -> _Loaded:
+    """Go through the phases: text, VAE, denoiser."""
+    hashes = model_hashes(plan.config, wanted=plan.processes.main)
+    ready, still = ready_data(plan), _still_entries(plan)
+    models = plan.loading.models(*_parts_of_steps(plan))
+    trained, _ = _network(plan, models, run_targets(plan.hook, models, plan.config))
+    network = Network([*still, *trained.entries])
+    _attach(plan, network, models)
+    return _Loaded(hashes, ready, models, network)
+
+
+def _history(plan: Plan, length: Length) -> History:
+    lag = 0 if plan.processes.device.type == "cpu" else LAG  # the CPU has nothing to wait for
+    return History(length.steps_per_epoch, lag, plan.processes.gather)
+
+
+def _progress(plan: Plan, images_per_step: float, steps: int) -> Progress:
+    return Progress(steps, images_per_step, plan.config[LoggingOptions], shown=plan.processes.main)
 
 
 def adapters_for(
@@ -192,14 +270,21 @@ def adapters_for(
     return build_network(chosen, build, weights if from_file else None, source)
 
 
-def _metadata(
-    plan: Plan, index: Index, models: Models, network: Network, moved_by: Moving, length: Length
-) -> Mapping[str, str]:
-    """Return what every file of the run says in its header."""
+def _header(plan: Plan, loaded: _Loaded, values: Mapping[str, str]) -> Header:
+    """Return what saved files say; tags are counted in the background, which takes seconds for a million captions."""
+    index, held_out = loaded.ready.loader.index, len(plan.scanned.validation)
+    data = sought(partial(dataset_metadata, index, plan.datasets, held_out), "tags") if plan.processes.main else None
+    slow = [*(one.metadata for one in loaded.hashes), *([] if data is None else [data.result])]
+    resolution = max((dataset.resolution for dataset in plan.datasets), key=math.prod)
+    return Header(plan.config, values, slow, resolution, time.time())
+
+
+def _metadata(plan: Plan, models: Models, network: Network, moved_by: Moving, length: Length) -> Mapping[str, str]:
+    """Return what every file of the run says in its header, but for what is looked for in the background."""
     named = describe(moved_by.optimizer, optimizer_arguments(plan.config[TrainingOptions]))
     return {
-        **dataset_metadata(index, plan.datasets, len(plan.scanned.validation)),
         **run_metadata(plan.config, network, length, plan.seed, named),
+        **single_data_metadata(plan.config, plan.processes.count),
         **base_weights_metadata(plan.config),
         **plan.hook.file_metadata(models=models, config=plan.config),
     }

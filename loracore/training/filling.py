@@ -9,12 +9,13 @@ import pluggy
 
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.options import DataOptions
+from loracore.config.options import DataOptions, ProcessOptions
 from loracore.data.reading import reading_of
 from loracore.data.scanning import scan
 from loracore.training.assembling import Plan, choose_seed, ready_data, rehearse
+from loracore.training.failing_together import failing_together
 from loracore.training.network_weights import read_network_weights
-from loracore.training.processes import join_processes
+from loracore.training.processes import Processes, join_processes
 
 
 def fill_caches(
@@ -24,7 +25,18 @@ def fill_caches(
 
     Raises LoracoreError for data and models that cannot be used, and for a disk that cannot hold the caches.
     """
-    processes = join_processes()
+    processes = join_processes(config[ProcessOptions])
+    with failing_together(processes):
+        return _filled(config, plugins, datasets, notes, processes)
+
+
+def _filled(
+    config: Config,
+    plugins: pluggy.PluginManager,
+    datasets: Sequence[DatasetSpec],
+    notes: Sequence[str],
+    processes: Processes,
+) -> tuple[str, ...]:
     seed = choose_seed(config, processes)
     config = config.with_datasets(datasets)
     weights, left_out = read_network_weights(config)

@@ -1,61 +1,204 @@
-"""Losses read from the device a few steps late, so that no step waits for them."""
+"""What became of every step: numbers read from the device a few steps late, so that no step waits for them."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from loracore.errors import LoracoreError
+from loracore.networks.network import NormLimits
 
 LAG = 4  # steps between a loss and its reading
-BAD_IN_A_ROW = 20  # as many non-finite steps end the run
+
+#: Gives, to every process, the names that each of them has.
+Gathering = Callable[[Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Pending:
-    step: int
-    loss: Tensor
-    bad: Tensor
+class TakenStep:
+    """One optimizer step that has just been asked of the device."""
+
+    step: int  # 1-based
+    epoch: int  # 1-based
+    ids: tuple[str, ...]  # of this process's samples
+    loss: Tensor  # scalar: the mean over the samples of all processes
+    grad_norm: Tensor  # scalar, before clipping
+    bad: Tensor  # scalar: 1 when loss or gradient was not finite, and nothing was applied
+    sample_losses: Tensor | None = None  # one for each of ids; None: only the whole is known
+    rates: Mapping[str, float] = field(default_factory=dict)  # learning rate by parameter group
+    #: d * lr by parameter group, where the optimizer finds d
+    adapted_rates: Mapping[str, float | Tensor] = field(default_factory=dict)
+    norms: NormLimits | None = None  # with scale_weight_norms
+
+    def numbers(self) -> Tensor:
+        """Return everything that is read of every step as one vector (float32, on the device)."""
+        norms = () if self.norms is None else (self.norms.keys_scaled, self.norms.average, self.norms.largest)
+        found = [one for one in self.adapted_rates.values() if isinstance(one, Tensor)]
+        scalars = (self.loss, self.grad_norm, self.bad, *norms, *found)
+        return torch.stack([one.detach().float().reshape(()) for one in scalars])
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step as plain numbers."""
+
+    step: int  # 1-based
+    epoch: int  # 1-based
+    loss: float
+    average: float | None  # of the losses of the last epoch's worth of applied steps
+    grad_norm: float
+    skipped: bool  # loss or gradient was not finite, and nothing was applied
+    ids: tuple[str, ...]  # of this process's samples
+    bad_ids: tuple[str, ...] = ()  # of a skipped step, of all processes: who made its loss bad, or else all its samples
+    rates: Mapping[str, float] = field(default_factory=dict)
+    adapted_rates: Mapping[str, float] = field(default_factory=dict)
+    keys_scaled: int | None = None  # adapters that scale_weight_norms scaled down in this step
+    average_key_norm: float | None = None
+    max_key_norm: float | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return what the event "step" holds; a number that JSON does not know (NaN, infinity) is None there."""
+        values: dict[str, Any] = {
+            "epoch": self.epoch,
+            "loss": _plain(self.loss),
+            "average": self.average,
+            "grad_norm": _plain(self.grad_norm),
+            "skipped": self.skipped,
+            "lr": dict(self.rates),
+        }
+        if self.adapted_rates:
+            values["d_lr"] = dict(self.adapted_rates)
+        if self.keys_scaled is not None:
+            norms = {"average_key_norm": self.average_key_norm, "max_key_norm": self.max_key_norm}
+            values |= {"keys_scaled": self.keys_scaled, **norms}
+        return values
+
+
+@dataclass(eq=False, slots=True)
+class _Reading:
+    """A step whose numbers are on their way to the host."""
+
+    taken: TakenStep
+    numbers: Tensor
+    arrived: torch.Event | None = None  # None: the device is the host
+
+    @classmethod
+    def begin(cls, taken: TakenStep) -> _Reading:
+        numbers = taken.numbers()
+        if numbers.device.type == "cpu":
+            return cls(taken, numbers)
+        # Copied now, behind this step and before the next ones: a copy that is begun when it is read would wait for
+        # all the steps that the device has been given since.
+        copied, arrived = numbers.to("cpu", non_blocking=True), torch.Event(numbers.device)
+        arrived.record()
+        return cls(taken, copied, arrived)
+
+    def values(self) -> list[float]:
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        found: list[float] = self.numbers.tolist()
+        return found
 
 
 class History:
-    """The moving average of the loss over one epoch, and the steps that were skipped."""
+    """The steps of a run, read ``lag`` steps late; the moving average of their loss over ``window`` of them.
 
-    def __init__(self, window: int, lag: int = LAG) -> None:
+    ``gathered`` joins the names of all processes; it is called for skipped steps alone, by every process.
+    """
+
+    def __init__(self, window: int, lag: int = LAG, gathered: Gathering | None = None) -> None:
         self._lag = lag
-        self._pending: deque[_Pending] = deque()
+        self._gathered = gathered
+        self._pending: deque[_Reading] = deque()
         self._losses: deque[float] = deque(maxlen=max(1, window))
-        self._in_a_row = 0
+        self.in_a_row = 0  # skipped steps since the last one that was applied
         self.skipped = 0
-        self.losses: list[float] = []  # every read loss, in the order of the steps
+        self.last_bad_ids: tuple[str, ...] = ()  # of the last skipped step
+        self.losses: list[float] = []  # every read loss of this process's life, in the order of the steps
 
-    def push(self, step: int, loss: Tensor, bad: Tensor) -> None:
-        """Remember a step's loss and whether it was bad; read the one that is ``lag`` steps old."""
-        self._pending.append(_Pending(step, loss, bad))
-        if len(self._pending) > self._lag:
-            self._read(self._pending.popleft())
+    def push(self, taken: TakenStep) -> list[StepRecord]:
+        """Remember a step; return those that have become known, which are ``lag`` steps old."""
+        self._pending.append(_Reading.begin(taken))
+        return self._read(self._lag)
 
-    def settle(self) -> None:
-        """Read everything: what is saved afterwards rests on steps that are known."""
-        while self._pending:
-            self._read(self._pending.popleft())
+    def settle(self) -> list[StepRecord]:
+        """Read everything: what is saved afterwards rests on steps that are known. Return what has become known."""
+        return self._read(0)
 
     @property
     def average(self) -> float | None:
-        """The mean loss over the last epoch's worth of read steps; None before the first."""
+        """The mean loss over the last epoch's worth of applied steps; None before the first."""
         return sum(self._losses) / len(self._losses) if self._losses else None
 
-    def _read(self, pending: _Pending) -> None:
-        loss, bad = float(pending.loss.item()), bool(pending.bad.item())
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run goes on from, as JSON holds it; everything must have been read."""
+        assert not self._pending, "settle comes before state"
+        return {"losses": list(self._losses), "skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state``."""
+        self._losses.clear()
+        self._losses.extend(float(loss) for loss in state["losses"])
+        self.skipped, self.in_a_row = int(state["skipped"]), int(state["in_a_row"])
+
+    def _read(self, left: int) -> list[StepRecord]:
+        records = []
+        while len(self._pending) > left:
+            reading = self._pending.popleft()
+            records.append(self._record(reading.taken, reading.values()))
+        return records
+
+    def _record(self, taken: TakenStep, numbers: Sequence[float]) -> StepRecord:
+        loss, grad_norm, bad = numbers[0], numbers[1], bool(numbers[2])
+        norms, rest = (numbers[3:6], numbers[6:]) if taken.norms is not None else ((), numbers[3:])
+        self._count(loss, bad=bad)
+        if bad:
+            self.last_bad_ids = self._bad_ids(taken)
+        return StepRecord(
+            step=taken.step,
+            epoch=taken.epoch,
+            loss=loss,
+            average=self.average,
+            grad_norm=grad_norm,
+            skipped=bad,
+            ids=taken.ids,
+            bad_ids=self.last_bad_ids if bad else (),
+            rates=taken.rates,
+            adapted_rates=_adapted(taken.adapted_rates, rest),
+            keys_scaled=int(norms[0]) if norms else None,
+            average_key_norm=norms[1] if norms else None,
+            max_key_norm=norms[2] if norms else None,
+        )
+
+    def _count(self, loss: float, *, bad: bool) -> None:
         self.losses.append(loss)
-        if not bad:
+        if bad:
+            self.skipped += 1
+            self.in_a_row += 1
+        else:
             self._losses.append(loss)
-            self._in_a_row = 0
-            return
-        self.skipped += 1
-        self._in_a_row += 1
-        if self._in_a_row >= BAD_IN_A_ROW:
-            message = f"loss or gradient not finite for {BAD_IN_A_ROW} steps in a row, up to step {pending.step}"
-            raise LoracoreError(message, fix="lower learning_rate, or use mixed_precision bf16; nothing bad was saved")
+            self.in_a_row = 0
+
+    def _bad_ids(self, taken: TakenStep) -> tuple[str, ...]:
+        """Return the samples whose own loss is not finite or, when no loss tells, all samples of the step."""
+        losses = [] if taken.sample_losses is None else taken.sample_losses.tolist()
+        own = [name for name, loss in zip(taken.ids, losses, strict=False) if not math.isfinite(loss)]
+        if self._gathered is None:
+            return tuple(own) or taken.ids
+        guilty, everyone = self._gathered(own), self._gathered(taken.ids)
+        return tuple(guilty) or tuple(everyone)
+
+
+def _adapted(rates: Mapping[str, float | Tensor], read: Sequence[float]) -> Mapping[str, float]:
+    """Return rates of which those on the device have been read, in their order."""
+    numbers = iter(read)
+    return {name: next(numbers) if isinstance(rate, Tensor) else rate for name, rate in rates.items()}
+
+
+def _plain(number: float) -> float | None:
+    return number if math.isfinite(number) else None

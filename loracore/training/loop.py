@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,10 +13,17 @@ from torch import Tensor
 from loracore.config.options import NetworkOptions
 from loracore.data.loader import Loader, ahead
 from loracore.data.sampler import MicroBatch, share
-from loracore.errors import LoracoreError
+from loracore.training.control import Agreement
+from loracore.training.ending import Place, end, rescue
+from loracore.training.environment import started_values
+from loracore.training.history import LAG, TakenStep
+from loracore.training.known import known, settle
 from loracore.training.length import Window
 from loracore.training.processes import loader_threads
 from loracore.training.run import Run
+from loracore.training.updates.fused_updates import FusedUpdates
+from loracore.training.updates.optimizers import adapted_rates
+from loracore.training.watchdogs.out_of_memory import explaining
 from loracore.types import Examples
 
 
@@ -29,11 +37,11 @@ class _Part:
     examples: Examples | None = None
 
 
-def loaded_windows(run: Run) -> Iterator[tuple[Window, Sequence[Examples | None]]]:
+def loaded_windows(run: Run) -> Generator[tuple[Window, Sequence[Examples | None]], None, None]:
     """Give every optimizer step with this process's examples, loaded ahead; None where it has no sample of a batch."""
     parts = (
         _Part(window, number, share(batch, run.processes.index, run.processes.count))
-        for window in run.course.windows()
+        for window in run.course.windows(run.taken)
         for number, batch in enumerate(window.batches)
     )
     several: list[Examples | None] = []
@@ -59,39 +67,88 @@ def _loaded(loader: Loader, part: _Part) -> _Part:
 def train_loop(run: Run) -> None:
     """Take every step, and tell the plugins.
 
-    Raises LoracoreError when no step at all could be applied: there is nothing worth saving then.
+    The first SIGINT or SIGTERM ends it behind a step, network and state saved: Interrupted. What an error would lose is
+    saved before it goes on. Raises LoracoreError when no step at all could be applied: there is nothing worth saving
+    then.
     """
+    place = Place(run.taken)
     try:
-        run.hook.run_started(run=run)
-        for window, examples in loaded_windows(run):
-            _step(run, window, examples)
-        run.history.settle()
-        if run.history.skipped == run.length.steps:
-            message = "no step could be applied: every loss or gradient was not finite"
-            raise LoracoreError(message, fix="check the base model, or use mixed_precision bf16")
-        run.network.clear_masks()
-        run.hook.run_finished(run=run, step=run.length.steps)
+        with run.control.listening():
+            run.tell("started", run.taken, **started_values(run))  # before all others: previews of the start are others
+            run.hook.run_started(run=run)
+            with explaining(run.config, "training"):
+                _take_steps(run, place)
+            settle(run)
+            end(run, place)
+    except Exception as error:
+        rescue(run, place, error)
+        raise
     finally:
         run.progress.close()
+        run.log.close()
+        run.writer.close()
 
 
-def _step(run: Run, window: Window, examples: Sequence[Examples | None]) -> None:
-    """Take one optimizer step."""
-    loss, ids = train_window(run, window, examples)
+def _take_steps(run: Run, place: Place) -> None:
+    """Take the steps that are left, until the last or until somebody asks for a stop."""
+    processes = run.processes
+    lag = 0 if processes.device.type == "cpu" else LAG
+    agreement = Agreement(run.control, processes.device, processes.count, lag)
+    with closing(loaded_windows(run)) as windows:
+        for window, examples in windows:
+            wishes = _step(run, place, window, examples, agreement.wishes())
+            if agreement.stops(wishes):
+                return
+
+
+def _step(run: Run, place: Place, window: Window, examples: Sequence[Examples | None], wishes: Tensor) -> Tensor:
+    """Take one optimizer step; return the wishes of all processes, added up."""
+    place.moves = isinstance(run.updates, FusedUpdates)  # its backward pass moves the network
+    trained = train_window(run, window, examples, wishes)
+    place.moves = True
+    loss, ids = trained.loss, trained.ids
     applied = run.updates.apply(loss)
     largest_norm = run.config[NetworkOptions].scale_weight_norms
-    if largest_norm:
-        run.network.limit_norms(largest_norm)
+    norms = run.network.limit_norms(largest_norm) if largest_norm else None
+    if run.ema is not None:
+        run.ema.update(applied.bad)
+    rates = run.schedule.rates()
     run.schedule.step()
-    run.history.push(window.step, loss, applied.bad)
+    place.step, place.moves = window.step, False
+    taken = TakenStep(
+        step=window.step,
+        epoch=window.epoch + 1,
+        ids=ids,
+        loss=loss,
+        grad_norm=applied.grad_norm,
+        bad=applied.bad,
+        sample_losses=trained.sample_losses,
+        rates=rates,
+        adapted_rates=adapted_rates(run.optimizer),
+        norms=norms,
+    )
+    known(run, run.history.push(taken))
     run.hook.step_done(run=run, step=window.step, loss=loss, grad_norm=applied.grad_norm, ids=ids)
     if window.ends_epoch:
+        settle(run)
+        run.tell("epoch", window.step, epoch=window.epoch + 1, average=run.history.average)
         run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
+    return trained.wishes
 
 
-def train_window(run: Run, window: Window, several: Sequence[Examples | None]) -> tuple[Tensor, tuple[str, ...]]:
-    """Add up the gradients of one optimizer step; return its mean loss over all samples, and their names."""
-    total = torch.zeros((), device=run.processes.device)
+@dataclass(frozen=True, eq=False, slots=True)
+class Trained:
+    """What the gradients of one optimizer step were made from."""
+
+    loss: Tensor  # scalar: the mean over the samples of all processes
+    ids: tuple[str, ...]  # of this process's samples
+    sample_losses: Tensor  # one for each of ids, detached
+    wishes: Tensor  # of all processes, added up
+
+
+def train_window(run: Run, window: Window, several: Sequence[Examples | None], wishes: Tensor) -> Trained:
+    """Add up the gradients of one optimizer step; ``wishes`` are added up over the processes beside its loss."""
+    found = [torch.zeros(0, device=run.processes.device)]
     ids: tuple[str, ...] = ()
     for micro, examples in enumerate(several):
         if examples is None:
@@ -99,9 +156,11 @@ def train_window(run: Run, window: Window, several: Sequence[Examples | None]) -
         run.forward.seed_model(window.step, micro)
         run.network.scale_outputs(examples.network_multiplier)
         run.network.draw_masks(run.forward.adapter_rng(examples))
-        loss = run.forward.loss(examples) / window.samples
-        run.updates.backward(loss)
-        total += loss.detach()
+        losses = run.forward.losses(examples)
+        run.updates.backward(losses.sum() / window.samples)
+        found.append(losses.detach())
         ids += examples.ids
     run.network.scale_outputs(1.0)
-    return run.processes.sum(total), ids
+    losses = torch.cat(found)
+    summed = run.processes.sum(torch.cat([(losses.sum() / window.samples).reshape(1), wishes]))
+    return Trained(summed[0], ids, losses, summed[1:])

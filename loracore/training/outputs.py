@@ -37,14 +37,19 @@ class ResultFiles:
         """Return the file of a step (1-based)."""
         return self.folder / f"{self.name or 'at'}-step{step:08d}.{self.extension}"
 
+    def best(self, step: int) -> Path:
+        """Return the file of a step (1-based) that is among the best ones."""
+        return self.folder / f"{self.name or 'at'}-best-step{step:08d}.{self.extension}"
+
     def existing(self) -> list[Path]:
-        """Return the results of this name that are there already, of whatever run: the final file, epochs and steps."""
+        """Return the results of this name that are there already, of whatever run: files and states."""
         epochs, steps = (re.escape(prefix) for prefix in (self.name or "epoch", self.name or "at"))
-        pattern = re.compile(rf"({epochs}-\d{{6,}}|{steps}-step\d{{8,}})\.{re.escape(self.extension)}")
-        found = (
-            {path for path in self.folder.iterdir() if pattern.fullmatch(path.name)} if self.folder.is_dir() else set()
+        ending = rf"(\.{re.escape(self.extension)}|-state)"
+        pattern = re.compile(
+            rf"({epochs}-\d{{6,}}|{steps}(-best)?-step\d{{8,}}|{re.escape(self.name or 'last')}){ending}"
         )
-        return sorted(found | ({self.final} if self.final.exists() else set()))
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(path for path in paths if pattern.fullmatch(path.name))
 
 
 def result_files(saving: SavingOptions) -> ResultFiles:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import distributed
 
 from loracore.config.config import Config
-from loracore.config.options import DataOptions
+from loracore.config.options import DataOptions, ProcessOptions
 from loracore.errors import ConfigError
 
 
@@ -45,14 +50,45 @@ class Processes:
         shared = torch.tensor([number if self.main else 0], device=self.device)
         return int(self.sum(shared).item())
 
+    def gather(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the names that all processes give, in every process."""
+        if self.count == 1:
+            return names
+        several: list[Sequence[str]] = [()] * self.count
+        distributed.all_gather_object(several, list(names))
+        return [name for own in several for name in own]
 
-def join_processes() -> Processes:
-    """Return this process's place; a launcher (`accelerate launch`, torchrun) says how many there are."""
+
+def join_processes(options: ProcessOptions) -> Processes:
+    """Return this process's place; a launcher (`accelerate launch`, torchrun, our own) says how many there are.
+
+    ``ddp_timeout`` is how long processes wait for each other. Raises ConfigError where a process has no device of its
+    own.
+    """
+    arguments: dict[str, Any] = {}  # accelerate's, each of another type
+    if options.ddp_timeout is not None:
+        arguments["timeout"] = timedelta(minutes=options.ddp_timeout)
+    if sys.platform == "win32" and torch.cuda.is_available():
+        arguments["backend"] = "gloo"  # torch for Windows has no NCCL
     # Without cpu=True accelerate sees no process group on a machine without a card: each process would run alone.
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    cpu = not torch.accelerator.is_available() or bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+    state = PartialState(cpu=cpu, **arguments)
+    if state.device.type == "cuda" and state.local_process_index >= torch.cuda.device_count():
+        raise too_many_processes(state.local_process_index + 1, torch.cuda.device_count())
     # accelerate numbers the CPU ("cpu:0"), a name that file readers refuse.
     device = torch.device("cpu") if state.device.type == "cpu" else state.device
     return Processes(device, state.process_index, state.num_processes)
+
+
+def too_many_processes(processes: int, devices: int) -> ConfigError:
+    """Return the error of a machine that has fewer devices than processes."""
+    message = f"{processes} processes need as many devices on this machine, which has {devices}"
+    return ConfigError(message, where="--num_processes", fix=f"start {devices}, or train on the CPU")
+
+
+def devices() -> int | None:
+    """Return how many CUDA devices this machine has; None where it computes on its processor, or otherwise."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else None
 
 
 def loader_threads(config: Config) -> int:

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pluggy
 from torch.optim import Optimizer
 
 from loracore.config.config import Config
-from loracore.config.options import ModelOptions, SavingOptions
 from loracore.data.loader import Loader
+from loracore.errors import LoracoreError
 from loracore.networks.network import Network
-from loracore.training.checkpoints import save_dtype, write_network
+from loracore.training.control import Control
 from loracore.training.course import Course
+from loracore.training.ema import Ema
+from loracore.training.event_log import EventLog
 from loracore.training.history import History
 from loracore.training.length import Length
-from loracore.training.metadata import ModelHashes, moment_metadata, without_details
 from loracore.training.outputs import ResultFiles
+from loracore.training.previews.ready import Previews
 from loracore.training.processes import Processes
 from loracore.training.progress import Progress
+from loracore.training.retention import Retention
+from loracore.training.saving import Reason, Save, Saver
+from loracore.training.state.saving import save_state
 from loracore.training.step import Forward
+from loracore.training.trackers import Trackers
 from loracore.training.updates.adafactor import RelativeSteps
 from loracore.training.updates.fused_updates import FusedUpdates
-from loracore.training.updates.moving import trained_dtype
-from loracore.training.updates.schedules import Schedule
+from loracore.training.updates.schedules import ClassSchedule, Schedule
 from loracore.training.updates.whole_updates import Updates
+from loracore.training.uploading.uploads import Uploads
+from loracore.training.validation.held_out import HeldOut
+from loracore.training.validation.record import Record
+from loracore.training.watchdogs.unmoved import Movement
+from loracore.training.writing import BackgroundWriter
+from loracore.types import Event
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,25 +57,63 @@ class Run:
     forward: Forward
     network: Network
     optimizer: Optimizer
-    schedule: Schedule | RelativeSteps
+    schedule: Schedule | ClassSchedule | RelativeSteps
     updates: Updates | FusedUpdates
     history: History
     progress: Progress
+    control: Control
+    movement: Movement
+    uploads: Uploads
+    writer: BackgroundWriter
+    log: EventLog
+    trackers: Trackers
+    held_out: HeldOut | None  # what validations read; None: there are none
+    previews: Previews | None  # None: no prompts are drawn
+    validations: Record
     files: ResultFiles
     metadata: Mapping[str, str]  # the same for every file of the run
-    hashes: Sequence[ModelHashes]  # of the base model and of what stands in the place of its parts
-    resolution: tuple[int, int]
+    retention: Retention
+    saver: Saver | None  # in the main process alone
+    ema: Ema | None
     started: float  # seconds since the epoch
     notes: Sequence[str]  # one line each for the header
+    taken: int  # steps before the first of this process's life: of the run that is resumed, or left out
+    identity: Mapping[str, Any]  # of the data, as states know it
 
-    def save(self, step: int, epoch: int, name: Path) -> None:
-        """Write the network as it is after ``step``; nothing is written before every step up to it is known."""
-        self.history.settle()
-        if not self.processes.main:
-            return
-        saving = self.config[SavingOptions]
-        moment = moment_metadata(self.config, step, epoch, self.started, self.resolution)
-        models = {name: value for one in self.hashes for name, value in one.metadata().items()}
-        metadata = {**moment, **models, **self.metadata}
-        tensors = self.network.file_tensors(save_dtype(saving.save_precision, trained_dtype(self.config[ModelOptions])))
-        write_network(name, tensors, without_details(metadata) if saving.no_metadata else metadata)
+    def tell(self, kind: str, step: int, **values: Any) -> None:
+        """Tell the plugins of something that has become known; in the main process alone."""
+        if self.processes.main:
+            self.hook.happened(run=self, event=Event(kind, step, values))
+
+    @contextmanager
+    def weights_to_read(self) -> Iterator[None]:
+        """Have the adapters hold what is saved, shown and validated, as long as this lasts: their moving average.
+
+        Of a schedule-free optimizer it is the optimizer's own average, unless there is another one (``use_ema``).
+        """
+        average = nullcontext() if self.ema is None else self.ema.in_place()
+        with self.updates.weights_to_read(), average:
+            yield
+
+    def save_state(self, step: int, epoch: int, path: Path, reason: str) -> None:
+        """Save the state as it is behind ``step``, in the background; every process calls this between two steps."""
+        save_state(self, step, epoch, path, reason)
+
+    def save(self, step: int, epoch: int, name: Path, reason: Reason) -> None:
+        """Write the network as it is after ``step``, while training goes on; told as "saved" or "save_failed".
+
+        Anyone may call it, the main process writes. ``reason`` is "step", "epoch", "final", "best" or "stop"; ``epoch``
+        (1-based) is the one that the step belongs to.
+        """
+        if self.saver is not None:
+            save = Save(name, step, epoch, reason)
+            with self.updates.weights_to_read():
+                self.saver.save(save, self.ema, partial(self._saved, save))
+
+    def _saved(self, save: Save, error: LoracoreError | None) -> None:
+        """Tell what became of a file."""
+        path, what = str(save.path), "network"
+        if error is None:
+            self.tell("saved", save.step, path=path, what=what, reason=save.reason, epoch=save.epoch)
+        else:
+            self.tell("save_failed", save.step, path=path, what=what, message=str(error))

@@ -18,16 +18,17 @@ from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
 from loracore.training.caches.encoding import encode_texts
 from loracore.training.phases import Loading, free_memory
-from loracore.types import LoraTarget, Models
+from loracore.types import Drawing, LoraTarget, Models
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """What is drawn: one picture a prompt, size in pixels (width, height), from one seed."""
+    """What is drawn: one picture a prompt, all alike, from one seed."""
 
     prompts: Sequence[str]
-    size: tuple[int, int]
+    drawing: Drawing
     seed: int
+    negative: str = ""
 
 
 def sample(loading: Loading, sampling: Sampling, weights: Mapping[str, Tensor] | None = None) -> list[Image]:
@@ -36,15 +37,15 @@ def sample(loading: Loading, sampling: Sampling, weights: Mapping[str, Tensor] |
     if weights is not None:
         loading = replace(loading, adapt=partial(attach_weights, hook, config, weights, loading.device))
     text = TextCache(MemoryStore(), identity=b"")
-    captions = sorted({*sampling.prompts, ""})
+    captions = sorted({*sampling.prompts, sampling.negative})
     encode_texts(loading, text.store, text.identity, captions, ("text",), hits=0, show=False)
     models = loading.models("denoiser", "vae")
     with torch.no_grad():
         drawn = hook.generate_images(
             models=models,
             conditioning=text.batch(sampling.prompts).to(loading.device),
-            negative=text.batch([""]).to(loading.device),
-            size=sampling.size,
+            negative=text.batch([sampling.negative]).to(loading.device),
+            drawing=sampling.drawing,
             rng=torch.Generator().manual_seed(sampling.seed),
             config=config,
         )

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from loracore.config.config import Config
+from loracore.config.options import LossOptions
 from loracore.networks.network import Network
-from loracore.noise.rng import SampleRng, derive_seed
+from loracore.noise.rng import SampleRng, derive_seed, sent
 from loracore.training.losses import latent_masks, sample_losses
 from loracore.types import Batch, Examples, Latents, Models, NoisyBatch, Prediction, TextConditioning
 
@@ -29,21 +30,39 @@ class Forward:
     seed: int
     network: Network
 
-    def loss(self, examples: Examples) -> Tensor:
-        """Return the weighted losses of the samples, summed (a scalar with a gradient)."""
-        batch = self.batch(examples)
+    def losses(self, examples: Examples) -> Tensor:
+        """Return the weighted loss of every sample (B), float32, with a gradient."""
+        streams = _Streams(self.seed, examples.epoch, examples.positions)
+        batch = self._batch(examples, streams, training=True)
+        timesteps = self.hook.draw_timesteps(batch=batch, rng=streams["timesteps"], config=self.config)
+        return self._losses_at(batch, timesteps, streams)
+
+    @torch.no_grad()
+    def validation_losses(self, examples: Examples, timestep: float) -> Tensor:
+        """Return what `losses` would at this timestep (B), without a gradient, always from the same draws.
+
+        These depend on the seed and the samples' positions alone, and come from streams of their own: training never
+        notices. ``timestep`` is on the architecture's own scale.
+        """
+        streams = _Streams(self.seed, 0, examples.positions, "validation/")
+        batch = self._batch(examples, streams, training=False)
+        drawn = self.hook.draw_timesteps(batch=batch, rng=streams["timesteps"], config=self.config)
+        return self._losses_at(batch, torch.full_like(drawn, timestep), streams)
+
+    def _losses_at(self, batch: Batch, timesteps: Tensor, streams: _Streams) -> Tensor:
         hook, config = self.hook, self.config
-        timesteps = hook.draw_timesteps(batch=batch, rng=self._rng("timesteps", examples), config=config)
-        noise = hook.draw_noise(batch=batch, rng=self._rng("noise", examples), config=config)
-        noisy = hook.noise_latents(batch=batch, noise=noise, timesteps=timesteps, config=config).to(self.device)
+        noise = hook.draw_noise(batch=batch, rng=streams["noise"], config=config)
+        rng = streams["perturbation"]
+        noisy = hook.noise_latents(batch=batch, noise=noise, timesteps=timesteps, rng=rng, config=config)
+        noisy = noisy.to(self.device)
         prediction = self._preserving(hook.predict_noise(models=self.models, batch=noisy, config=config), noisy)
         weights = hook.loss_weighting(prediction=prediction, batch=noisy, config=config)
-        loss: Tensor = (sample_losses(prediction, noisy.batch.masks) * weights * noisy.batch.loss_weights).sum()
-        return loss
+        losses: Tensor = sample_losses(prediction, noisy, config[LossOptions]) * weights * noisy.batch.loss_weights
+        return losses
 
-    def batch(self, examples: Examples) -> Batch:
+    def _batch(self, examples: Examples, streams: _Streams, *, training: bool) -> Batch:
         """Return the examples with latents drawn and captions encoded, on the device."""
-        latents = _drawn(examples.latents or self._encoded(examples), self._rng("latents", examples))
+        latents = _drawn(examples.latents or self._encoded(examples), streams["latents"])
         masks = examples.masks
         batch = Batch(
             ids=examples.ids,
@@ -55,8 +74,8 @@ class Forward:
             masks=None if masks is None else latent_masks(masks, *latents.shape[-2:]),
             attributes=examples.attributes,
         ).to(self.device)
-        rng = self._rng("prepare", examples)
-        prepared: Batch = self.hook.prepare_batch(batch=batch, rng=rng, training=True, config=self.config)
+        rng = streams["prepare"]
+        prepared: Batch = self.hook.prepare_batch(batch=batch, rng=rng, training=training, config=self.config)
         return prepared.to(self.device)
 
     def seed_model(self, step: int, micro: int) -> None:
@@ -65,7 +84,7 @@ class Forward:
 
     def adapter_rng(self, examples: Examples) -> SampleRng:
         """Return the randomness of the adapters' masks."""
-        return self._rng("adapters", examples)
+        return _Streams(self.seed, examples.epoch, examples.positions)["adapters"]
 
     def _preserving(self, prediction: Prediction, noisy: NoisyBatch) -> Prediction:
         """Return the prediction with what the base model says as the target of those samples that ask for it.
@@ -78,7 +97,7 @@ class Forward:
             return prediction
         with torch.no_grad(), self.network.silenced():
             base = self.hook.predict_noise(models=self.models, batch=noisy, config=self.config)
-        chosen = torch.tensor(wanted, device=base.output.device)[:, None, None, None]
+        chosen = sent(torch.tensor(wanted), base.output.device)[:, None, None, None]
         return Prediction(prediction.output, torch.where(chosen, base.output, prediction.target))
 
     def _conditioning(self, examples: Examples) -> TextConditioning:
@@ -97,8 +116,18 @@ class Forward:
             latents: Latents = self.hook.encode_images(models=self.models, images=images, config=self.config)
         return latents.to("cpu")
 
-    def _rng(self, stream: str, examples: Examples) -> SampleRng:
-        return SampleRng(self.seed, stream, examples.epoch, examples.positions)
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """The random streams of one micro-batch, each made when it is asked for."""
+
+    seed: int
+    epoch: int
+    positions: tuple[int, ...]
+    family: str = ""  # in front of every name
+
+    def __getitem__(self, name: str) -> SampleRng:
+        return SampleRng(self.seed, f"{self.family}{name}", self.epoch, self.positions)
 
 
 def _drawn(latents: Latents, rng: SampleRng) -> Tensor:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pluggy
 
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.config.options import SavingOptions
+from loracore.config.options import LoggingOptions, ProcessOptions, SavingOptions, ValidationOptions
 from loracore.data.reading import reading_of
 from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, rehearse
+from loracore.training.console_logging import console_logging
+from loracore.training.failing_together import failing_together
 from loracore.training.loop import train_loop
 from loracore.training.network_weights import read_network_weights
-from loracore.training.outputs import guarded, result_files
+from loracore.training.outputs import ResultFiles, guarded, result_files
 from loracore.training.processes import join_processes
+from loracore.training.run import Run
+from loracore.training.state.content import restore
+from loracore.training.state.folder import clean_states
+from loracore.training.state.names import state_names
+from loracore.training.state.resuming import Resumed, state_to_resume
+from loracore.training.state.starting import run_start
+from loracore.training.uploading.fetching import resumed_from_hub
+from loracore.training.watchdogs.out_of_memory import explaining
 
 
 def train(
@@ -29,23 +40,50 @@ def train(
     Raises LoracoreError for data, models and folders that cannot be used, before anything is loaded wherever the
     fault can be seen by then.
     """
-    processes = join_processes()
+    processes = join_processes(config[ProcessOptions])
+    config = resumed_from_hub(config)
     files = result_files(config[SavingOptions])
-    seed = choose_seed(config, processes)
+    resumed = state_to_resume(config, state_names(files))
+    seed = choose_seed(config, processes) if resumed is None or resumed.seed is None else resumed.seed
     config = config.with_datasets(datasets)
     weights, left_out = read_network_weights(config)
-    hold = guarded(files, overwrite=config[SavingOptions].overwrite) if processes.main else nullcontext()
-    with hold:
-        scanned = scan(datasets, reading_of(config, seed), show=processes.main)
-        notes = [*notes, *left_out, *scanned.training.warnings, *_held_out(len(scanned.validation))]
-        plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, notes)
-        train_loop(assemble_run(rehearse(plan), files))
+    hold = guarded(files, overwrite=_may_overwrite(config, files, resumed)) if processes.main else nullcontext()
+    with console_logging(config, shown=processes.main), failing_together(processes), hold:
+        if processes.main:
+            clean_states(state_names(files))
+        scanned = scan(datasets, reading_of(config, seed), show=processes.main and config[LoggingOptions].shows_bars)
+        notes = [*notes, *left_out, *scanned.training.warnings, *_held_out(len(scanned.validation), config)]
+        start = run_start(resumed, config, scanned.training, datasets, processes.count)
+        plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, [*notes, *start.notes])
+        with explaining(config, "loading"):
+            run = assemble_run(rehearse(replace(plan, taken=start.taken, identity=start.identity)), files)
+        begin(run, resumed)
+        train_loop(run)
+        if run.saver is not None:
+            run.saver.check()
     return files.final if processes.main else None
 
 
-def _held_out(count: int) -> Sequence[str]:
+def begin(run: Run, resumed: Resumed | None) -> None:
+    """Bring a run to where it begins: to the state that it resumes, or its rates to behind the steps left out."""
+    if resumed is not None and resumed.content is not None:
+        restore(run, resumed.content)
+        return
+    for _ in range(run.taken):
+        run.schedule.step()
+
+
+def _may_overwrite(config: Config, files: ResultFiles, resumed: Resumed | None) -> bool:
+    """Tell whether results of this name may be replaced: a run that goes on replaces its own."""
+    names = state_names(files)
+    own = resumed is not None and resumed.path is not None and names.holds(resumed.path)
+    return own or config[SavingOptions].overwrite
+
+
+def _held_out(count: int, config: Config) -> Sequence[str]:
     """Return what is said of pictures that are not trained on."""
     if not count:
         return ()
     are = f"{counted(count, 'picture')} {be(count)}"
-    return (f"{are} held out by validation_split; this version computes no validation loss",)
+    never = "" if config[ValidationOptions].validates else ", and never looked at: validation is off"
+    return (f"{are} held out by validation_split{never}",)

@@ -34,7 +34,7 @@ text_encoder_lr1 text_encoder_lr2 train_block_indices training_shift unet_lr v2 
 weighting_scheme x_attn_dim x_mlp_dim x_mod_dim
 """.split()  # noqa: SIM905  # a list of words is read best as one
 #: Those of them that are no options of a run.
-STRANGERS = ("help", "log_prefix", "logging_dir", "num_cpu_threads_per_process", "sample_prompts")
+STRANGERS = ("help", "num_cpu_threads_per_process")
 #: Tables of which every option has a row, whether a guide names it or not.
 WHOLE_TABLES = ("NetworkOptions", "BlockOptions", "LoraOptions")
 TABLES = {"merge": MergeOptions, "convert": ConvertOptions, "resize": ResizeOptions, "extract": ExtractOptions}
@@ -108,7 +108,7 @@ def test_what_is_no_option_of_loracore_is_an_unknown_option(name: str, arch: str
 
 
 def test_other_file_formats_are_refused() -> None:
-    (problem,) = _problems("train", ["--arch", "sdxl", "--save_model_as", "ckpt"])
+    (problem,) = _problems("train", ["--arch", "sdxl", "--save_model_as", "diffusers"])
     assert "safetensors" in problem
 
 

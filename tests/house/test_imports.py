@@ -33,8 +33,9 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "training": frozenset(
         {"config", "data", "errors", "hookspecs", "memory", "networks", "noise", "plugins", "types", "weights"}
     ),
-    "defaults": frozenset({"config", "data", "errors", "hookspecs", "training", "types"}),
+    "defaults": frozenset({"config", "data", "errors", "hookspecs", "report", "training", "types"}),
     "demo": frozenset({"config", "errors", "hookspecs", "training", "types"}),
+    "report": frozenset({"errors"}),
     "cli": frozenset(
         {
             "config",
@@ -45,6 +46,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
             "hookspecs",
             "networks",
             "plugins",
+            "report",
             "training",
             "types",
             "weights",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from loracore import Batch, Framing, TextConditioning, hookimpl
+from loracore import Batch, Event, Framing, TextConditioning, hookimpl
 from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
 from loracore.training.train import train
@@ -30,6 +30,7 @@ class Injected:
         self.step = -1
         self.losses: list[float] = []
         self.grad_norms: list[float] = []
+        self.events: list[Mapping[str, Any]] = []  # of steps
 
     @hookimpl
     def prepare_batch(self, batch: Batch) -> Batch:
@@ -54,6 +55,11 @@ class Injected:
         self.losses.append(loss.item())
         self.grad_norms.append(grad_norm.item())
 
+    @hookimpl
+    def happened(self, event: Event) -> None:
+        if event.kind == "step":
+            self.events.append(event.values)
+
 
 def framing(ids: Tensor) -> Framing:
     height, width, top, left, target_height, target_width = (int(number) for number in ids)
@@ -72,10 +78,39 @@ def golden_weights(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix(PREFIX): tensor.float() for name, tensor in load_file(path).items()}
 
 
-def assert_followed(case: dict[str, Any], data: Path, model: Path, tmp_path: Path, words: Sequence[str]) -> None:
-    """Train a case on a model with these options; losses, norms and the LoRA must be the reference's."""
+def flags(options: dict[str, Any]) -> list[str]:
+    """Return a case's options as flags."""
+    listed = [(f"--{name}", value if isinstance(value, list) else [value]) for name, value in options.items()]
+    return [word for flag, values in listed if values for word in (flag, *map(str, values))]
+
+
+def assert_followed(
+    case: dict[str, Any], data: Path, model: Path, tmp_path: Path, words: Sequence[str]
+) -> Sequence[Mapping[str, Any]]:
+    """Train a case on a model with these options; losses, norms and the LoRA must be the reference's.
+
+    Return what was told of each step.
+    """
     stored = load_file(data / case["file"])
-    first = {name.removeprefix("init."): t.float() for name, t in stored.items() if name.startswith("init.")}
+    injected = Injected(stored)
+    path = train_injected(injected, model, tmp_path, words)
+    tolerance = case["tolerance"]
+    assert injected.losses == pytest.approx(case["losses"], rel=tolerance["loss_relative_max"])
+    norms = case["grad_norms_before_clipping"]
+    assert injected.grad_norms == pytest.approx(norms, rel=tolerance["grad_norm_relative_max"])
+    finals = {name.removeprefix("final."): t for name, t in stored.items() if name.startswith("final.")}
+    last = load_file(path)
+    differences = torch.cat([(last[name] - tensor).abs().flatten() for name, tensor in finals.items()])
+    assert len(last) == len([name for name in stored if name.startswith("init.")])
+    assert differences.mean() <= tolerance["final_mean_abs_max"]
+    assert differences.max() <= tolerance["final_max_abs_max"]
+    return injected.events
+
+
+def train_injected(injected: Injected, model: Path, tmp_path: Path, words: Sequence[str]) -> Path:
+    """Train twenty steps on a model with these options and what is injected; return the LoRA."""
+    stored = injected.stored
+    first = {name.removeprefix("init."): t for name, t in stored.items() if name.startswith("init.")}
     save_file(first, tmp_path / "init.safetensors")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -90,22 +125,7 @@ def assert_followed(case: dict[str, Any], data: Path, model: Path, tmp_path: Pat
             *words,
         ]
     )
-    injected = Injected(stored)
     request.plugins.register(injected, name="extension injected")
     path = train(request.config, request.plugins, read_datasets(request.config, request.document))
     assert path is not None
-    tolerance = case["tolerance"]
-    assert injected.losses == pytest.approx(case["losses"], rel=tolerance["loss_relative_max"])
-    norms = case["grad_norms_before_clipping"]
-    assert injected.grad_norms == pytest.approx(norms, rel=tolerance["grad_norm_relative_max"])
-    last = load_file(path)
-    differences = torch.cat(
-        [
-            (last[name.removeprefix("final.")] - t).abs().flatten()
-            for name, t in stored.items()
-            if name.startswith("final.")
-        ]
-    )
-    assert len(last) == len(first)
-    assert differences.mean() <= tolerance["final_mean_abs_max"]
-    assert differences.max() <= tolerance["final_max_abs_max"]
+    return path

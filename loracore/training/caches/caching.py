@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from loracore.config.config import Config
-from loracore.config.options import DataOptions, PluginOptions
+from loracore.config.options import DataOptions, LoggingOptions, PluginOptions
 from loracore.data.cache import LatentCache, TextCache, forget_damaged
 from loracore.data.cache_keys import identity, text_key
 from loracore.data.index import Index
@@ -76,10 +76,11 @@ def fill_latents(
     Raises DataError naming pictures that cannot be encoded.
     """
     config, notes, found = loading.config, list[str](), keys
+    bars = processes.main and config[LoggingOptions].shows_bars
     if on_disk:
         forget_damaged(store, with_foreign_latents(loading, keys, store)[0].slots(store))
         if processes.main:
-            notes += import_field_latents(loading, keys, store, show=True)
+            notes += import_field_latents(loading, keys, store, show=bars)
         processes.wait()
         store.refresh()
         found, said = with_foreign_latents(loading, keys, store)
@@ -88,12 +89,12 @@ def fill_latents(
     missing, slots = found.missing(store), found.slots(store)
     hits = len(np.unique(slots[slots >= 0]))  # one entry may serve several rows
     own = [wanted for wanted in missing if not on_disk or _is_own(processes, wanted.key)]
-    encode_pictures(loading, keys.index, store, own, hits=hits, show=processes.main)
+    encode_pictures(loading, keys.index, store, own, hits=hits, show=bars)
     if on_disk:
         processes.wait()
         store.refresh()
         if processes.main and config[DataOptions].cache_format == "npz":
-            notes += export_field_latents(loading, keys, store, show=True)
+            notes += export_field_latents(loading, keys, store, show=bars)
     return LatentCache(store, found.slots(store)), Filled("latents", hits, len(missing), tuple(notes))
 
 
@@ -106,15 +107,20 @@ def fill_texts(
     store: CacheStore,
     *,
     on_disk: bool,
+    apart: Collection[str] = (),
 ) -> tuple[TextCache, Filled]:
-    """Encode the captions that the store lacks, and return the cache; processes share the work on a disk."""
+    """Encode the captions that the store lacks, and return the cache; processes share the work on a disk.
+
+    Captions ``apart`` share no batch with the others.
+    """
     own_identity = text_identity(loading, encoders) if on_disk else b""
     text, notes = TextCache(store, own_identity), list[str]()
+    bars = processes.main and loading.config[LoggingOptions].shows_bars
     if on_disk:
         known, _ = with_foreign_texts(loading, index, text, text.lacking(captions))
         forget_damaged(store, known.slots(captions))
         if processes.main:
-            notes += import_field_texts(loading, index, text, text.lacking(captions), encoders, show=True)
+            notes += import_field_texts(loading, index, text, text.lacking(captions), encoders, show=bars)
         processes.wait()
         store.refresh()
         text, said = with_foreign_texts(loading, index, text, text.lacking(captions))
@@ -123,12 +129,12 @@ def fill_texts(
     missing = text.lacking(captions)
     own = [one for one in missing if not on_disk or _is_own(processes, text_key(own_identity, one))]
     hits = len(captions) - len(missing)
-    encode_texts(loading, store, own_identity, own, encoders, hits=hits, show=processes.main)
+    encode_texts(loading, store, own_identity, own, encoders, hits=hits, show=bars, apart=apart)
     if on_disk:
         processes.wait()
         store.refresh()
         if processes.main and loading.config[DataOptions].cache_format == "npz":
-            notes += export_field_texts(loading, index, store, own_identity, encoders, show=True)
+            notes += export_field_texts(loading, index, store, own_identity, encoders, show=bars)
     return text, Filled("captions", hits, len(missing), tuple(notes))
 
 

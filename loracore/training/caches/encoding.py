@@ -93,10 +93,13 @@ def encode_texts(
     *,
     hits: int,
     show: bool,
+    apart: Collection[str] = (),
 ) -> None:
     """Encode captions under the identity ``own``, but for what others have stored meanwhile.
 
-    Also when interrupted, what is done is stored. Raises DataError naming captions whose conditioning is not finite.
+    Those ``apart`` share no batch with the others, whose last bits may depend on what stands beside them: so these are
+    the same without them. Also when interrupted, what is done is stored. Raises DataError naming captions whose
+    conditioning is not finite.
     """
     if not captions:
         return
@@ -110,9 +113,7 @@ def encode_texts(
         Sharing.of(store) as sharing,
         _bar("captions", hits, len(captions), "caption", show=show) as bar,
     ):
-        for chunk in sharing.shuffled(
-            [captions[start : start + at_once] for start in range(0, len(captions), at_once)]
-        ):
+        for chunk in sharing.shuffled(_text_chunks(captions, apart, at_once)):
             some = sharing.lacking(chunk, partial(text_key, own))
             if some:
                 said = loading.hook.encode_text(models=models, captions=some, config=loading.config).to("cpu")
@@ -152,6 +153,12 @@ def _chunks(index: Index, wanted: Iterable[Wanted], at_once: int) -> list[Sequen
     return [
         several[start : start + at_once] for several in by_size.values() for start in range(0, len(several), at_once)
     ]
+
+
+def _text_chunks(captions: Sequence[str], apart: Collection[str], at_once: int) -> list[Sequence[str]]:
+    """Return the captions in chunks, those ``apart`` in chunks of their own."""
+    kinds = [one for one in captions if one not in apart], [one for one in captions if one in apart]
+    return [kind[start : start + at_once] for kind in kinds for start in range(0, len(kind), at_once)]
 
 
 def _own_key(wanted: Wanted) -> bytes:

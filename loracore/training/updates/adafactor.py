@@ -1,16 +1,13 @@
-"""What Adafactor asks of a run: a course of its own rates, and advice on what goes badly with it."""
+"""What Adafactor asks of a run: a course of its own rates, and step sizes for which the host need not wait."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-
-from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
-from loracore.config.options import TrainingOptions
 
 
 class RelativeSteps:
@@ -28,6 +25,14 @@ class RelativeSteps:
         """Go on to the next optimizer step."""
         self._step += 1
 
+    def state(self) -> dict[str, Any]:
+        """Return how many steps were taken."""
+        return {"step": self._step}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._step = int(state["step"])
+
     def rates(self) -> dict[str, float]:
         """Return the relative step size in force, by group name."""
         return {str(group["name"]): _relative(group, self._step + 1) for group in self._optimizer.param_groups}
@@ -35,30 +40,6 @@ class RelativeSteps:
     def base_rates(self) -> dict[str, float]:
         """Return the largest relative step sizes, by group name."""
         return {str(group["name"]): _relative(group, 1) for group in self._optimizer.param_groups}
-
-
-def advice(training: TrainingOptions) -> Iterator[str]:
-    """Give notes on options that the field advises against, or that mean something else."""
-    if training.fused_backward_pass and training.max_grad_norm:
-        yield (
-            f"fused_backward_pass: max_grad_norm = {training.max_grad_norm:g} limits each tensor's own gradient; the "
-            "norm of all is known only when the last has been used"
-        )
-    if training.optimizer_type != "Adafactor":
-        return
-    if finds_own_rates(training):
-        instead = ", without warmup_init," if optimizer_arguments(training).get("warmup_init") else ""
-        yield (
-            "Adafactor finds its own learning rates (relative_step); "
-            f"optimizer_args relative_step=False{instead} takes yours"
-        )
-        return
-    if training.max_grad_norm and not training.fused_backward_pass:
-        yield "Adafactor limits its updates by itself (clip_threshold): max_grad_norm = 0 is advised with it"
-    if training.lr_scheduler != "constant_with_warmup":
-        yield f"Adafactor with a given learning rate: constant_with_warmup is advised, not {training.lr_scheduler}"
-    if optimizer_arguments(training).get("clip_threshold", 1.0) != 1.0:
-        yield "Adafactor with a given learning rate: clip_threshold = 1.0 is advised"
 
 
 def catching_up(tried: Tensor, good: Tensor, decay: Tensor) -> Tensor:
@@ -95,6 +76,13 @@ def step_size(group: dict[str, Any], state: Mapping[str, Any]) -> Any:
         return size
     least = group["eps"][1]
     return torch.where(state["RMS"] > least, state["RMS"] * size, least * size)
+
+
+def without_waiting(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer; Adafactor, whose own step sizes would make the host wait, with those of ``step_size``."""
+    if type(optimizer).__module__ == "transformers.optimization":
+        optimizer._get_lr = step_size  # type: ignore[attr-defined]  # noqa: SLF001  # the library's own method
+    return optimizer
 
 
 def _mean_square(gradient: Tensor, dim: int | None) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loracore.training.updates.adafactor import bring_up, catching_up, step_size
+from loracore.training.updates.adafactor import bring_up, catching_up
 from loracore.training.updates.whole_updates import Applied
 
 
@@ -24,7 +26,6 @@ class FusedUpdates:
 
     def __init__(self, optimizer: Optimizer, max_norm: float, device: torch.device) -> None:
         self._optimizer = optimizer
-        optimizer._get_lr = step_size  # type: ignore[attr-defined]  # noqa: SLF001  # the library's own would wait for the device
         self._max_norm = max_norm
         self._squares = torch.zeros((), device=device)
         self._finite = torch.ones((), dtype=torch.bool, device=device)  # the loss of this step
@@ -45,6 +46,19 @@ class FusedUpdates:
         """Return the norm of all gradients that were used, and whether they or the step's loss were bad."""
         grad_norm, self._squares = self._squares.sqrt(), torch.zeros_like(self._squares)
         return Applied(grad_norm, (~torch.isfinite(grad_norm + loss)).float())
+
+    def weights_to_read(self) -> AbstractContextManager[None]:
+        """Have the parameters hold what is saved, shown and validated: Adafactor trains just these."""
+        return nullcontext()
+
+    def state(self) -> dict[str, Any]:
+        """Return how many steps of each parameter were tried, and how many were good, in host memory."""
+        return {"tried": self._tried.to("cpu", copy=True), "good": self._good.to("cpu", copy=True)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._tried.copy_(state["tried"])
+        self._good.copy_(state["good"])
 
     @torch.no_grad()
     def _use(self, place: int, number: int, parameter: nn.Parameter) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,3 +35,12 @@ class LossScale:
         full = self._good >= GOOD_STEPS
         self._scale = torch.where(bad.bool(), self._scale / 2, torch.where(full, self._scale * 2, self._scale))
         self._good = torch.where(full, torch.zeros_like(self._good), self._good)
+
+    def state(self) -> dict[str, Any]:
+        """Return the scale and how many good steps it has seen in a row, in host memory."""
+        return {"scale": self._scale.to("cpu", copy=True), "good": self._good.to("cpu", copy=True)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._scale = state["scale"].to(self._scale.device, copy=True)
+        self._good = state["good"].to(self._good.device, copy=True)

@@ -14,14 +14,14 @@ from loracore.config.optimizer_arguments import finds_own_rates
 from loracore.config.options import ModelOptions, TrainingOptions
 from loracore.errors import ConfigError
 from loracore.networks.network import Network
-from loracore.networks.rates import parameter_groups
+from loracore.networks.rates import ParameterGroup, parameter_groups
 from loracore.training.processes import Processes
 from loracore.training.updates.adafactor import RelativeSteps
 from loracore.training.updates.fused_updates import FusedUpdates
 from loracore.training.updates.gradients import Gradients
 from loracore.training.updates.loss_scale import LossScale
 from loracore.training.updates.optimizers import build_optimizer
-from loracore.training.updates.schedules import Schedule, schedule_factor, warmup_steps
+from loracore.training.updates.schedules import ClassSchedule, Schedule, build_schedule
 from loracore.training.updates.whole_updates import Updates
 
 
@@ -30,7 +30,7 @@ class Moving:
     """What moves the network."""
 
     optimizer: Optimizer
-    schedule: Schedule | RelativeSteps
+    schedule: Schedule | ClassSchedule | RelativeSteps
     updates: Updates | FusedUpdates
 
 
@@ -43,6 +43,17 @@ def moving(network: Network, config: Config, processes: Processes, steps: int) -
     _leave_alone(network, parameters)
     schedule = _schedule(optimizer, training, steps)
     return Moving(optimizer, schedule, _updates(optimizer, parameters, config, processes))
+
+
+def try_moving(training: TrainingOptions) -> None:
+    """Make the optimizer and the course for a parameter of no importance; raises ConfigError when that cannot be done.
+
+    A length that epochs decide is not known yet: what depends on it is said by ``moving``.
+    """
+    parameter = nn.Parameter(torch.zeros(8, 8))
+    optimizer = build_optimizer([ParameterGroup("trial", training.learning_rate, (parameter,))], training)
+    if training.max_train_epochs is None:
+        _schedule(optimizer, training, training.max_train_steps)
 
 
 def trained_dtype(model: ModelOptions) -> torch.dtype:
@@ -63,11 +74,8 @@ def check_fused(training: TrainingOptions, processes: Processes) -> None:
         raise ConfigError(message, where="--fused_backward_pass", fix=fix)
 
 
-def _schedule(optimizer: Optimizer, training: TrainingOptions, steps: int) -> Schedule | RelativeSteps:
-    if finds_own_rates(training):
-        return RelativeSteps(optimizer)
-    warmup = warmup_steps(training.lr_warmup_steps, steps)
-    return Schedule(optimizer, schedule_factor(training.lr_scheduler, warmup, steps))
+def _schedule(optimizer: Optimizer, training: TrainingOptions, steps: int) -> Schedule | ClassSchedule | RelativeSteps:
+    return RelativeSteps(optimizer) if finds_own_rates(training) else build_schedule(optimizer, training, steps)
 
 
 def _updates(

@@ -1,37 +1,33 @@
-"""Optimizers by their field names, and a step that never applies a bad gradient."""
+"""Optimizers made from the run's options, over its groups of parameters."""
 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
 from loracore.config.options import TrainingOptions
-from loracore.errors import ConfigError, did_you_mean
+from loracore.errors import ConfigError
 from loracore.networks.rates import ParameterGroup
+from loracore.training.updates.adafactor import without_waiting
+from loracore.training.updates.classes import check_arguments, imported_class
+from loracore.training.updates.optimizer_choice import WHERE, choose_optimizer
+from loracore.training.updates.schedule_free import is_schedule_free, to_training
 
-#: Where the classes are (module:class). A module is imported only when its optimizer is chosen.
-CLASSES: Mapping[str, str] = MappingProxyType(
-    {
-        "AdamW": "torch.optim:AdamW",
-        "AdamW8bit": "bitsandbytes.optim:AdamW8bit",
-        "Adafactor": "transformers.optimization:Adafactor",
-    }
-)
+ARGS = "optimizer_args"
+#: Ways to compute AdamW's step that exclude the fused one.
+OTHER_WAYS = frozenset({"foreach", "capturable", "differentiable", "fused"})
 
 
 def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions) -> Optimizer:
-    """Return the optimizer over these groups, which must not be empty.
+    """Return the optimizer over these groups, which must not be empty, ready to train.
 
-    An optimizer that finds its own rates is given none.
+    An optimizer that finds its own rates is given none. Raises ConfigError for what it refuses.
     """
     kind, arguments = chosen_optimizer(training)
     own = finds_own_rates(training)
@@ -41,57 +37,29 @@ def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions)
         for group, rate in zip(groups, rates, strict=True)
     ]
     try:
-        optimizer: Optimizer = kind(params, lr=None if own else training.learning_rate, **arguments)
-    except (ValueError, TypeError, RuntimeError) as error:
+        optimizer = kind(params, lr=None if own else training.learning_rate, **arguments)
+    except (ValueError, TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
         message = f"{kind.__name__} refuses its arguments: {error}"
-        raise ConfigError(message, where="--optimizer_args", fix="see the optimizer's own documentation") from error
-    return optimizer
-
-
-def try_optimizer(training: TrainingOptions) -> None:
-    """Make the optimizer for a parameter of no importance; raises ConfigError when that cannot be done."""
-    build_optimizer([ParameterGroup("trial", training.learning_rate, (nn.Parameter(torch.zeros(1)),))], training)
+        raise ConfigError(message, where=f"--{ARGS}", fix="see the optimizer's own documentation") from error
+    _check_kind(optimizer)
+    if is_schedule_free(optimizer):
+        to_training(optimizer)
+    return without_waiting(optimizer)
 
 
 def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, Any]]:
     """Return the optimizer's class and its arguments; raises ConfigError for arguments that the class does not take."""
-    kind = optimizer_class(training.optimizer_type)
+    choice = choose_optimizer(training)
+    kind = imported_class(choice.module, choice.kind, "optimizer_type")
     arguments = optimizer_arguments(training)
-    known = set(inspect.signature(kind).parameters) - {"params", "lr"}
-    for name in arguments:
-        if name not in known:
-            message = f"{kind.__name__} takes no argument '{name}'"
-            raise ConfigError(message, where="--optimizer_args", fix=did_you_mean(name, known))
-    return kind, {"fused": True, **arguments} if kind is torch.optim.AdamW else arguments
-
-
-def optimizer_class(name: str) -> type[Any]:
-    """Return the class behind an ``optimizer_type``; raises ConfigError when its package is not installed."""
-    module, _, kind = CLASSES[name].partition(":")
-    quiet = logging.getLogger("bitsandbytes")  # others import it, too
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # it warns of kernels for arithmetic that nobody asked for
-    try:
-        found: type[Any] = vars(import_module(module))[kind]
-    except ImportError as error:
-        package = module.partition(".")[0]
-        message = f"{name} needs {package}, which cannot be imported: {error}"
-        raise ConfigError(message, where="--optimizer_type", fix=f"pip install {package}") from error
-    finally:
-        quiet.setLevel(level)
-    return found
-
-
-def step_unless_bad(optimizer: Optimizer, bad: Tensor) -> None:
-    """Step the optimizer, or leave everything as it is when ``bad`` (0 or 1, on the device) is 1.
-
-    Fused AdamW reads the flag on the device; for others the host has to wait for it.
-    """
-    if isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["fused"]:
-        optimizer.found_inf, optimizer.grad_scale = bad, None  # type: ignore[attr-defined]  # read by the fused kernel
-        optimizer.step()
-    elif not bad.item():
-        optimizer.step()
+    check_arguments(kind, arguments, {"params", "lr"}, ARGS)
+    if choice.name.startswith("SGDNesterov"):
+        if not arguments.get("nesterov", True):
+            raise ConfigError("nesterov=False contradicts SGDNesterov", where=f"--{ARGS}", fix="choose SGD")
+        return kind, {**arguments, "nesterov": True}
+    if kind is torch.optim.AdamW and not OTHER_WAYS & arguments.keys():
+        return kind, {"fused": True, **arguments}
+    return kind, arguments
 
 
 def describe(optimizer: Optimizer, arguments: Mapping[str, Any]) -> str:
@@ -99,3 +67,23 @@ def describe(optimizer: Optimizer, arguments: Mapping[str, Any]) -> str:
     kind = type(optimizer)
     text = ",".join(f"{name}={value}" for name, value in arguments.items())
     return f"{kind.__module__}.{kind.__name__}" + (f"({text})" if text else "")
+
+
+def adapted_rates(optimizer: Optimizer) -> dict[str, float | Tensor]:
+    """Return the rates that D-Adaptation and Prodigy have come to (d · learning rate), by group name; else nothing.
+
+    Where an optimizer keeps d on the device, so is the product: the host need not wait for it.
+    """
+    groups = [group for group in optimizer.param_groups if "d" in group and group.get("lr") is not None]
+    return {str(group["name"]): group["d"] * group["lr"] for group in groups}
+
+
+def _check_kind(optimizer: Any) -> None:
+    """Raise ConfigError for classes that are no optimizers, or that want to compute the loss in their step."""
+    name = type(optimizer).__name__
+    if not isinstance(optimizer, Optimizer):
+        raise ConfigError(f"{name} is no optimizer of torch", where=WHERE, fix="choose another class")
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        message = f"{name} computes the loss again within its step, which training does not offer"
+        raise ConfigError(message, where=WHERE, fix="choose another optimizer")

@@ -1,43 +1,28 @@
-"""The course of the learning rate: factors on every group's rate, by optimizer step."""
+"""What sets every group's learning rate before each step of the optimizer."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from torch.optim import Optimizer
 
-
-def schedule_factor(name: str, warmup: int, steps: int) -> Callable[[int], float]:
-    """Return the factor in force before each optimizer step (0-based), for a run of ``steps`` steps.
-
-    After ``warmup`` steps of linear rise: constant 1, or half a cosine down to 0 (Loshchilov and Hutter 2017, arXiv
-    1608.03983, equation 5 with one period).
-    """
-    shapes: dict[str, Callable[[float], float]] = {
-        "constant": lambda _: 1.0,
-        "constant_with_warmup": lambda _: 1.0,
-        "cosine": lambda done: max(0.0, 0.5 * (1 + math.cos(math.pi * done))),
-    }
-    shape = shapes[name]
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return step / warmup
-        return shape((step - warmup) / max(1, steps - warmup))
-
-    return factor
-
-
-def warmup_steps(given: float, steps: int) -> int:
-    """Return the warm-up in optimizer steps; a number below 1 is a share of all steps."""
-    return int(given * steps) if 0 < given < 1 else int(given)
+from loracore.config.optimizer_arguments import parse_arguments
+from loracore.config.options import TrainingOptions
+from loracore.config.schedule_names import ARGS
+from loracore.errors import ConfigError
+from loracore.training.updates.classes import check_arguments, imported_class
+from loracore.training.updates.courses import Factor, schedule_factor
+from loracore.training.updates.plain_data import decoded, plain_items
+from loracore.training.updates.schedule_choice import OPTION, schedule_class
+from loracore.training.updates.schedule_free import is_schedule_free
 
 
 class Schedule:
     """Sets every group's learning rate for the step that comes."""
 
-    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
+    def __init__(self, optimizer: Optimizer, factor: Factor) -> None:
         self._optimizer = optimizer
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._factor = factor
@@ -51,13 +36,93 @@ class Schedule:
 
     def rates(self) -> dict[str, float]:
         """Return the learning rate in force, by group name."""
-        return {str(group["name"]): float(group["lr"]) for group in self._optimizer.param_groups}
+        return rates_of(self._optimizer)
 
     def base_rates(self) -> dict[str, float]:
         """Return the learning rates that the factors apply to, by group name."""
         names = [str(group["name"]) for group in self._optimizer.param_groups]
         return dict(zip(names, self._rates, strict=True))
 
+    def state(self) -> dict[str, Any]:
+        """Return how many steps were taken."""
+        return {"step": self._step}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned; the rates of the step that comes are set."""
+        self._step = int(state["step"])
+        self._apply()
+
     def _apply(self) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._factor(self._step)
+
+
+class ClassSchedule:
+    """A course that is a class: of torch.optim.lr_scheduler, or of an installed package.
+
+    It sets the rates itself, as it was made to, one ``step()`` for each of the optimizer's.
+    """
+
+    def __init__(self, optimizer: Optimizer, kind: type[Any], arguments: Mapping[str, Any]) -> None:
+        self._optimizer = optimizer
+        self._base_rates = rates_of(optimizer)
+        self._scheduler = kind(optimizer, **arguments)
+
+    def step(self) -> None:
+        """Go on to the next optimizer step."""
+        with warnings.catch_warnings():  # a bad first step is not applied, and nothing is wrong with that
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            self._scheduler.step()
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rate in force, by group name."""
+        return rates_of(self._optimizer)
+
+    def base_rates(self) -> dict[str, float]:
+        """Return the learning rates as the options give them, by group name."""
+        return dict(self._base_rates)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the class keeps, as plain data, and the rates in force."""
+        return {"scheduler": plain_items(self._scheduler.state_dict()), "rates": list(self.rates().values())}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        kept = {name: decoded(one) for name, one in state["scheduler"].items()}
+        self._scheduler.load_state_dict({**self._scheduler.state_dict(), **kept})
+        for group, rate in zip(self._optimizer.param_groups, state["rates"], strict=True):
+            group["lr"] = rate
+
+
+def build_schedule(optimizer: Optimizer, training: TrainingOptions, steps: int) -> Schedule | ClassSchedule:
+    """Return the course of the rates over a run of so many optimizer steps.
+
+    A schedule-free optimizer keeps the rates that it is given. Raises ConfigError for arguments that the course does
+    not take, and for classes that cannot be one.
+    """
+    if is_schedule_free(optimizer):
+        return Schedule(optimizer, lambda _: 1.0)
+    if training.lr_scheduler_type:
+        return _of_class(optimizer, training, steps)
+    return Schedule(optimizer, schedule_factor(training, steps))
+
+
+def rates_of(optimizer: Optimizer) -> dict[str, float]:
+    """Return the learning rate in force, by group name."""
+    return {str(group["name"]): float(group["lr"]) for group in optimizer.param_groups}
+
+
+def _of_class(optimizer: Optimizer, training: TrainingOptions, steps: int) -> ClassSchedule:
+    module, name = schedule_class(training.lr_scheduler_type or "")
+    kind = imported_class(module, name, OPTION)
+    arguments = parse_arguments(training.lr_scheduler_args, ARGS)
+    check_arguments(kind, arguments, {"optimizer"}, ARGS)
+    total = arguments.get("total_steps")
+    if isinstance(total, int) and total < steps:  # it would raise in the middle of the run
+        message = f"{name} ends after total_steps={total}, before the run of {steps} steps does"
+        raise ConfigError(message, where=f"--{ARGS}", fix=f"give total_steps={steps}")
+    try:
+        return ClassSchedule(optimizer, kind, arguments)
+    except (ValueError, TypeError, RuntimeError, AssertionError, KeyError) as error:
+        message = f"{name} refuses its arguments: {error}"
+        raise ConfigError(message, where=f"--{ARGS}", fix="see the documentation of the class") from error

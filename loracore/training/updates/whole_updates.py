@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from loracore.training.updates.gradients import Gradients
-from loracore.training.updates.optimizers import step_unless_bad
+from loracore.training.updates.schedule_free import is_schedule_free, weights_to_read
+from loracore.training.updates.step_guard import StepGuard
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,6 +30,7 @@ class Updates:
 
     optimizer: Optimizer
     gradients: Gradients
+    guard: StepGuard = field(default_factory=StepGuard)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a micro-batch's loss."""
@@ -36,8 +41,25 @@ class Updates:
         """Step with what has been added up and forget it; ``loss`` is that of the whole step."""
         grad_norm = self.gradients.reduce_and_clip()
         bad = (~torch.isfinite(grad_norm + loss)).float()
-        step_unless_bad(self.optimizer, bad)
+        self.guard.step(self.optimizer, bad)
         if self.gradients.scale is not None:
             self.gradients.scale.update(bad)
         self.gradients.zero()
         return Applied(grad_norm, bad)
+
+    def weights_to_read(self) -> AbstractContextManager[None]:
+        """Have the parameters hold what is saved, shown and validated; schedule-free optimizers train others.
+
+        Afterwards they are bit for bit what they were. A state that a run is resumed from is written outside of this.
+        """
+        return weights_to_read(self.optimizer) if is_schedule_free(self.optimizer) else nullcontext()
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes over a run beside the optimizer: the loss scale of fp16."""
+        scale = self.gradients.scale
+        return {} if scale is None else {"scale": scale.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        if self.gradients.scale is not None:
+            self.gradients.scale.load(state["scale"])

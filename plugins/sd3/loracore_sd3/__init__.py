@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Batch,
         Config,
         DemoKit,
+        Drawing,
         Finding,
         LoraTarget,
         Models,
@@ -112,14 +113,14 @@ def generate_images(
     models: Models,
     conditioning: TextConditioning,
     negative: TextConditioning,
-    size: tuple[int, int],
+    drawing: Drawing,
     rng: torch.Generator,
 ) -> Sequence[Image]:
     """Return pictures drawn by diffusers' own pipeline."""
     from loracore.diffusion.drawing import Guidance
     from loracore_sd3 import pictures
 
-    return pictures.generate(models, Guidance(conditioning, negative), size, rng)
+    return pictures.generate(models, Guidance(conditioning, negative), drawing, rng)
 
 
 @hookimpl

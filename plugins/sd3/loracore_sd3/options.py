@@ -125,4 +125,4 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from surplus_rates(config, 2 + network.train_t5xxl, f"SD3 trains {'three' if network.train_t5xxl else 'two'}")
     yield from encoder_device(config, "t5xxl_device", own.t5xxl_device, "train_t5xxl" if network.train_t5xxl else None)
     yield from flow_findings(config)
-    yield from size_findings(config, STEP)
+    yield from size_findings(config, STEP, STEP)

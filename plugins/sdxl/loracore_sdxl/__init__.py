@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import hookimpl
-from loracore.diffusion.ddpm_hooks import loss_weighting, noise_latents
+from loracore.diffusion.ddpm_hooks import draw_noise, loss_weighting, noise_latents
 from loracore.diffusion.model_hooks import cache_identity, encode_images
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loracore import (
         Config,
         DemoKit,
+        Drawing,
         Finding,
         LoraTarget,
         Models,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 LORACORE_API = 1
 #: Hooks whose answers stand whole in other files, most of them for many architectures.
-__all__ = ["cache_identity", "encode_images", "field_files", "loss_weighting", "noise_latents"]
+__all__ = ["cache_identity", "draw_noise", "encode_images", "field_files", "loss_weighting", "noise_latents"]
 
 
 @hookimpl
@@ -100,7 +101,7 @@ def generate_images(
     models: Models,
     conditioning: TextConditioning,
     negative: TextConditioning,
-    size: tuple[int, int],
+    drawing: Drawing,
     rng: torch.Generator,
     config: Config,
 ) -> Sequence[Image]:
@@ -108,7 +109,7 @@ def generate_images(
     from loracore.diffusion.drawing import Guidance
     from loracore_sdxl import pictures
 
-    return pictures.generate(models, Guidance(conditioning, negative), size, rng, config)
+    return pictures.generate(models, Guidance(conditioning, negative), drawing, rng, config)
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from loracore import Config, Framing, Models, NoisyBatch, Prediction
 from loracore.diffusion import ddpm_steps
+from loracore.noise.rng import sent
 from loracore_sdxl.options import SdxlOptions
 
 
@@ -21,7 +22,7 @@ def predict(models: Models, batch: NoisyBatch, config: Config) -> Prediction:
     latents = batch.noisy_latents.to(unet.dtype)
     added = {
         "text_embeds": conditioning["pooled"].to(unet.dtype),
-        "time_ids": size_ids(batch.batch.framings, config).to(latents.device),
+        "time_ids": sent(size_ids(batch.batch.framings, config), latents.device),
     }
     context = conditioning["context"].to(unet.dtype)
     output = unet(latents, batch.timesteps, context, added_cond_kwargs=added, return_dict=False)[0]

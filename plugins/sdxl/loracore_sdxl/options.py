@@ -12,6 +12,7 @@ from loracore.diffusion.findings import idle, surplus_rates, unsupported
 from loracore.diffusion.model_marks import mark_findings
 from loracore.diffusion.options import clip_text_findings, ddpm_findings
 from loracore.diffusion.picture_sizes import size_findings
+from loracore.diffusion.preview_findings import ddpm_preview_findings
 from loracore_sdxl import recognition
 
 #: Pictures come in multiples of it: the U-Net halves the latents twice, and a latent is 8 pixels wide.
@@ -50,6 +51,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from ddpm_findings(config)
     yield from clip_text_findings(config)
     yield from size_findings(config, STEP)
+    yield from ddpm_preview_findings(config)
 
 
 def _rate_findings(config: Config) -> Iterator[Finding]:

@@ -86,7 +86,7 @@ def test_a_data_set_of_both_styles_names_its_subsets(wrong: Wrong) -> None:
 
 @pytest.mark.parametrize(
     ("key", "first", "second"),
-    [("validation_split", "0.1", "0.2"), ("validation_seed", "3", "4"), ("network_multiplier", "2.0", "0.5")],
+    [("validation_seed", "3", "4"), ("network_multiplier", "2.0", "0.5")],
 )
 def test_subsets_that_disagree_about_their_data_set_are_both_named(
     wrong: Wrong, key: str, first: str, second: str
@@ -104,8 +104,17 @@ def test_a_subset_that_says_nothing_disagrees_too(wrong: Wrong) -> None:
 
 
 def test_regularisation_has_no_say_in_validation(read: Read) -> None:
-    (dataset,) = read(two("image_dir = 'r'\nis_reg = true", "image_dir = 'a'\nvalidation_split = 0.5"))
-    assert dataset.validation_split == 0.5
+    text = two("image_dir = 'r'\nis_reg = true\nvalidation_split = 0.2", "image_dir = 'a'\nvalidation_seed = 3")
+    (dataset,) = read(text, validation_split=0.5)
+    assert [dataset.share_held_out(subset) for subset in dataset.subsets] == [0, 0.5]
+    assert dataset.validation_seed == 3
+
+
+def test_every_subset_may_hold_out_a_share_of_its_own(read: Read) -> None:
+    text = two("image_dir = 'a'\nvalidation_split = 1.0", "image_dir = 'b'\nvalidation_split = 0")
+    text += "[[datasets.subsets]]\nimage_dir = 'c'\n"
+    (dataset,) = read(text, validation_split=0.1)
+    assert [dataset.share_held_out(subset) for subset in dataset.subsets] == [1.0, 0, 0.1]
 
 
 # ---- options that contradict the data set

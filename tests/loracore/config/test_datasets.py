@@ -19,7 +19,7 @@ CASES = golden("config")
 ACCEPTED: Mapping[str, str] = MappingProxyType(
     {
         "resolution as string": "the field's documents write it so",
-        "validation_split in a subset": "the field's documents write it so; subsets must agree",
+        "validation_split in a subset": "the field's documents write it so",
         "validation_split integer 1": "a whole number is a number",
         "network_multiplier integer": "a whole number is a number",
         "face_crop_aug_range of integers": "whole numbers are numbers",
@@ -80,7 +80,7 @@ def subset_as_the_field(subset: SubsetSpec, dataset: DatasetSpec) -> dict[str, A
         **{name: getattr(subset.augmentations, name) for name in subset.augmentations.__slots__},
         **{name: None if path is None else path.as_posix() for name, path in paths.items()},
         "custom_attributes": dict(subset.custom_attributes) or None,
-        "validation_split": dataset.validation_split,
+        "validation_split": dataset.validation_split if subset.validation_split is None else subset.validation_split,
     }
 
 

@@ -1,4 +1,4 @@
-"""Section names of a file are cosmetic, one level deep; a key twice is an error; a data set is left alone."""
+"""Section names of a file are cosmetic, one level deep; the later of two keys counts; a data set is left alone."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ def test_an_array_of_tables_is_an_error(sections: Sections) -> None:
     assert said(sections) == ["a.toml:1: 'a' is an array of tables, which no option is (write [section] once)"]
 
 
-@text("[a]\nrank = 8\n[b]\nrank = 8\n")
-def test_a_key_in_two_sections_names_both_places(sections: Sections) -> None:
-    assert said(sections) == ["a.toml:4: 'rank' is given twice, also in a.toml:2 (keep one)"]
+@text("[a]\nrank = 8\n[b]\nrank = 4\n")
+def test_a_key_in_two_sections_is_the_later_one_and_a_note_names_both(sections: Sections) -> None:
+    assert [(each.value, each.place) for each in sections.given] == [(4, "a.toml:4")]
+    assert sections.notes == ("a.toml:4: 'rank' stands in a.toml:2 too: the later one counts",)
+    assert said(sections) == []
 
 
 @text("warm_up = 8\nwarm-up = 8\n")

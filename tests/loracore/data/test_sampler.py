@@ -129,3 +129,9 @@ def test_the_bucket_table_tells_what_is_enlarged_and_cut() -> None:
 def test_an_empty_index_has_no_batches() -> None:
     index = made([(0, 64, 1)]).take(np.empty(0, dtype=np.int64))
     assert len(epoch_order(index, [1], 0, 0)) == batches_per_epoch(index, [1]) == 0
+
+
+def test_turns_are_whole_numbers_from_which_randomness_is_drawn() -> None:
+    batches = list(epoch_order(made([(0, 64, 3), (0, 64, 1)]), [4], seed=1, epoch=0))
+    assert sorted(turn for batch in batches for turn in batch.turns) == [0, 0, 1, 2]
+    assert {type(turn) for batch in batches for turn in batch.turns} == {int}

@@ -73,6 +73,22 @@ def test_a_picture_that_two_data_sets_hold_out_is_validated_once(ten: Path, subs
     assert set(names) >= set(names_of(split(small).validation)) | set(names_of(split(large).validation))
 
 
+def test_a_subset_may_be_for_validation_alone(ten: Path, subset: Subset, dataset: Dataset, paint: Paint) -> None:
+    for number in range(4):
+        paint(f"b/{number}.jpg")
+    found = split(dataset(subset(ten), subset(ten.parent / "b", validation_split=1.0)))
+    assert [path.rpartition(".")[2] for path in names_of(found.validation)] == ["jpg"] * 4
+    assert {path.rpartition(".")[2] for path in names_of(found.training)} == {"png"}
+
+
+def test_a_subsets_own_share_wins_over_that_of_its_data_set(ten: Path, subset: Subset, dataset: Dataset) -> None:
+    plain = dataset(subset(ten, validation_split=0.2), validation_split=0.5, validation_seed=3)
+    assert names_of(split(plain).validation) == names_of(
+        split(dataset(subset(ten), validation_split=0.2, validation_seed=3)).validation
+    )
+    assert not len(split(dataset(subset(ten, validation_split=0.0), validation_split=0.5)).validation)
+
+
 def test_a_split_that_comes_to_nothing_is_said(ten: Path, subset: Subset, dataset: Dataset) -> None:
     found = split(dataset(subset(ten), validation_split=0.04))
     said = "data.toml:5: validation_split holds out nothing: 0.04 of 10 pictures comes to none in every subset"

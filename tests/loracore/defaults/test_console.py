@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 
+from loracore import Event
+from loracore.defaults.console import event_line
 from tests.toy_runs import TrainToy
 
 
@@ -45,3 +48,51 @@ def test_the_header_commands_no_terminal(
     said = capsys.readouterr().err
     assert "\\x1b[31m.png" in said
     assert "\x1b[31m" not in said
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "words"),
+    [
+        (Event("saved", 3, {"path": "a.safetensors"}), "INFO", "step 3: saved a.safetensors"),
+        (Event("save_failed", 3, {"path": "a", "message": "disk full"}), "ERROR", "a could not be saved: disk full"),
+        (
+            Event("skipped", 3, {"ids": ["x.png"]}),
+            "WARNING",
+            "step 3 was skipped, its loss or gradient was not finite: x.png",
+        ),
+        (Event("preview_failed", 3, {"message": "no memory"}), "WARNING", "no memory"),
+        (Event("preview", 3, {"path": "a.png"}), "DEBUG", "a.png"),
+        (Event("note", 3, {"text": "by the way"}), "INFO", "by the way"),
+        (
+            Event("validation", 3, {"loss": 0.5, "divergence": -0.1, "best": True}),
+            "INFO",
+            "step 3: validation loss 0.5000 (-0.1000 to training), the best so far",
+        ),
+        (Event("validation", 3, {"loss": None, "divergence": None, "best": False}), "INFO", "not finite"),
+    ],
+)
+def test_what_is_worth_a_line_gets_one(event: Event, level: str, words: str) -> None:
+    found = event_line(event)
+    assert found is not None
+    assert logging.getLevelName(found[0]) == level
+    assert words in found[1]
+
+
+def test_a_step_moves_the_bar_and_says_nothing() -> None:
+    assert event_line(Event("step", 1, {})) is None
+
+
+def test_the_header_says_where_log_and_trackers_are(
+    train_toy: TrainToy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_toy("--max_train_steps", "1", "--logging_dir", str(tmp_path / "tb"))
+    said = capsys.readouterr().err
+    assert f"log          {tmp_path / 'out' / 'toy-log'}: events.jsonl, and report.html at the end" in said
+    assert f"trackers     tensorboard in {tmp_path / 'tb'}" in said
+
+
+def test_the_bar_shows_the_norms_of_scaled_adapters(train_toy: TrainToy, capsys: pytest.CaptureFixture[str]) -> None:
+    train_toy("--max_train_steps", "2", "--scale_weight_norms", "1")
+    said = capsys.readouterr().err
+    assert "Keys Scaled=0" in said
+    assert "Average key norm=" in said

@@ -43,7 +43,7 @@ def found(**options: Any) -> list[Finding]:
         ),
         ({"optimizer_args": FIXED, "lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 5}, {}),
         ({"loraplus_lr_ratio": 4.0}, {"loraplus_lr_ratio": "wrong"}),
-        ({"optimizer_args": ("nonsense",)}, {}),
+        ({"optimizer_args": ("nonsense",)}, {"optimizer_args": "wrong"}),
         ({"fused_backward_pass": True}, {}),
         ({"fused_backward_pass": True, "gradient_accumulation_steps": 2}, {"fused_backward_pass": "wrong"}),
         ({"fused_backward_pass": True, "mixed_precision": "fp16"}, {"fused_backward_pass": "wrong"}),
@@ -94,3 +94,35 @@ def test_fused_backward_pass_is_refused_with_others_and_says_why(optimizer: str)
 )
 def test_precision_and_memory(options: dict[str, Any], expected: dict[str, str]) -> None:
     assert {one.option: one.fate for one in found(**options)} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"use_8bit_adam": True}, {"optimizer_type": "implied"}),
+        ({"use_8bit_adam": True, "optimizer_type": ""}, {"optimizer_type": "implied"}),
+        ({"use_lion_optimizer": True}, {"optimizer_type": "implied"}),
+        ({"use_8bit_adam": True, "use_lion_optimizer": True}, {"use_lion_optimizer": "wrong"}),
+        ({"use_8bit_adam": True, "optimizer_type": "AdamW"}, {"use_8bit_adam": "wrong"}),
+        ({"optimizer_type": "AdamWW"}, {"optimizer_type": "wrong"}),
+        ({"optimizer_type": "prodigy", "learning_rate": 1.0}, {}),
+        ({"optimizer_type": "Prodigy", "learning_rate": 1.0, "unet_lr": 0.5}, {"unet_lr": "wrong"}),
+        ({"optimizer_type": "Prodigy", "unet_lr": 0.5, "network_train_unet_only": True}, {}),
+        ({"optimizer_type": "DAdaptAdam", "unet_lr": 1.0, "text_encoder_lr": (0.0,)}, {}),
+        (
+            {"optimizer_type": "DAdaptAdam", "learning_rate": 1.0, "loraplus_lr_ratio": 4.0},
+            {"loraplus_lr_ratio": "wrong"},
+        ),
+        ({"optimizer_type": "prodigyplus.ProdigyPlusScheduleFree", "unet_lr": 0.5}, {}),
+        (
+            {"optimizer_type": "Prodigy", "full_fp16": True, "mixed_precision": "fp16", "learning_rate": 1.0},
+            {"full_fp16": "unsupported"},
+        ),
+    ],
+)
+def test_what_other_optimizers_go_with(options: dict[str, Any], expected: dict[str, str]) -> None:
+    assert {one.option: one.fate for one in found(**options)} == expected
+
+
+def test_old_spellings_say_what_they_mean() -> None:
+    assert [one.value for one in found(use_8bit_adam=True)] == ["AdamW8bit"]

@@ -6,7 +6,7 @@ import pytest
 
 from loracore.config.config import Config
 from loracore.config.dataset_spec import CaptionRules, DatasetSpec, SubsetSpec
-from loracore.config.options import ModelOptions
+from loracore.config.options import LossOptions, ModelOptions, PreviewOptions
 from loracore.diffusion.options import (
     ClipTextOptions,
     DdpmOptions,
@@ -96,5 +96,38 @@ def test_weighting_of_zero_is_off() -> None:
 def test_settings_of_another_scheme_are_idle(scheme: str, idle: set[str]) -> None:
     options = FlowOptions(weighting_scheme=scheme)  # type: ignore[arg-type]  # one of its words
     given = dict.fromkeys(("logit_mean", "logit_std", "mode_scale"), "run.toml:1")
-    assert {finding.option for finding in flow_findings(Config([options], given))} == idle
-    assert list(flow_findings(Config([options], {}))) == []
+    others = (LossOptions(), PreviewOptions())
+    assert {finding.option for finding in flow_findings(Config([options, *others], given))} == idle
+    assert list(flow_findings(Config([options, *others], {}))) == []
+
+
+def huber_on_flow(options: LossOptions, *given: str) -> list[tuple[str, object]]:
+    tables, places = [FlowOptions(), PreviewOptions(), options], dict.fromkeys(given, "run.toml:1")
+    return [(finding.fate, finding.value) for finding in flow_findings(Config(tables, places))]
+
+
+@pytest.mark.parametrize("loss", ["huber", "smooth_l1"])
+def test_flow_has_no_ratio_that_huber_could_follow(loss: Literal["huber", "smooth_l1"]) -> None:
+    assert huber_on_flow(LossOptions(loss_type=loss)) == [("implied", "exponential")]
+    assert huber_on_flow(LossOptions(loss_type=loss), "huber_schedule") == [("wrong", None)]
+    assert huber_on_flow(LossOptions(loss_type=loss, huber_schedule="constant"), "huber_schedule") == []
+
+
+def test_flow_does_without_huber_in_other_losses() -> None:
+    assert huber_on_flow(LossOptions(), "huber_schedule") == []
+
+
+@pytest.mark.parametrize("offset", [None, 0.0])
+def test_an_adaptive_offset_needs_an_offset(offset: float | None) -> None:
+    options = DdpmOptions(adaptive_noise_scale=0.05, noise_offset=offset)
+    found = list(ddpm_findings(Config([options], {})))
+    assert [(finding.fate, finding.option) for finding in found] == [("wrong", "adaptive_noise_scale")]
+
+
+def test_noise_options_that_belong_to_another_are_idle_without_it() -> None:
+    alone = {"noise_offset_random_strength": True, "ip_noise_gamma_random_strength": True}
+    names, places = [*alone, "multires_noise_discount"], {"multires_noise_discount": "run.toml:1"}
+    found = list(ddpm_findings(Config([DdpmOptions(**alone)], places)))
+    assert {(finding.fate, finding.option) for finding in found} == {("without effect", name) for name in names}
+    whole = DdpmOptions(noise_offset=0.1, ip_noise_gamma=0.1, multires_noise_iterations=6, **alone)
+    assert list(ddpm_findings(Config([whole], places))) == []

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions
-from loracore.networks.network import Network, build_network
+from loracore.networks.network import Entry, Network, build_network
 
 CONFIG = Config([NetworkOptions(network_dim=2), LoraOptions()], {})
 
@@ -103,3 +103,38 @@ def test_changes_of_norms_are_told_from_foreign_modules(network: Network) -> Non
     tensors = {**network.file_tensors(torch.float32), "lora_unet_norm.w_norm": torch.ones(4)}
     with pytest.raises(DataError, match=r"a\.safetensors: the file changes 1 norms, for example 'lora_unet_norm'"):
         network.load(tensors, "a.safetensors")
+
+
+class Silent(Adapter):
+    """Tells no norm."""
+
+    def forward(self, index: int, inputs: Tensor, output: Tensor, layers: Sequence[nn.Module]) -> Tensor:  # noqa: ARG002  # the base's arguments
+        return output
+
+    def file_tensors(self) -> Mapping[str, Tensor]:
+        return {}
+
+    def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        assert not tensors
+
+    def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
+        return torch.zeros_like(weights[index])
+
+    @property
+    def rank(self) -> int:
+        return 1
+
+    @property
+    def alpha_value(self) -> float:
+        return 1.0
+
+
+def test_adapters_that_tell_no_norm_count_in_none(network: Network) -> None:
+    randomise(network)
+    silent = Entry(network.entries[0].target, Silent())
+    limits, mixed = network.limit_norms(0.01), Network([*network.entries, silent]).limit_norms(0.01)
+    assert limits is not None
+    assert mixed is not None
+    assert limits.keys_scaled == len(network.entries)
+    assert (mixed.average, mixed.largest) == pytest.approx((0.01, 0.01), rel=1e-5)
+    assert Network([silent]).limit_norms(0.01) is None

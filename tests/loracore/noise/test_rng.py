@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from loracore.noise.rng import SampleRng, derive_seed, hashed_uniform
+from loracore.noise.rng import SampleRng, derive_seed, hashed_uniform, sent
 
 
 def test_a_sample_draws_the_same_in_any_batch() -> None:
@@ -47,3 +47,14 @@ def test_hashed_numbers_are_uniform_and_unrelated() -> None:
 def test_a_hashed_row_depends_on_its_seed_alone() -> None:
     seeds = torch.tensor([1, 2**32 - 1, 7])
     assert torch.equal(hashed_uniform(seeds, 10)[2], hashed_uniform(seeds[2:], 20)[0, :10])
+
+
+def test_samples_draw_as_much_as_each_needs() -> None:
+    together = SampleRng(1, "n", 0, [4, 7]).normals([3, 5])
+    assert [len(numbers) for numbers in together] == [3, 5]
+    assert torch.equal(together[1], SampleRng(1, "n", 0, [7]).normals([5])[0])
+
+
+def test_what_stays_on_the_host_is_not_copied() -> None:
+    tensor = torch.ones(3)
+    assert sent(tensor, "cpu") is tensor

@@ -83,3 +83,10 @@ def test_a_folder_made_for_nothing_is_taken_away(tmp_path: Path) -> None:
     with guarded(files, overwrite=False):
         assert files.folder.exists()
     assert not files.folder.exists()
+
+
+def test_states_and_best_files_are_results_too(tmp_path: Path) -> None:
+    files = ResultFiles(tmp_path, "my", "safetensors")
+    (tmp_path / "my-step00000003-state").mkdir()
+    files.best(4).touch()
+    assert files.existing() == [files.best(4), tmp_path / "my-step00000003-state"]

@@ -14,6 +14,9 @@ from PIL import Image
 from loracore import Batch, DataError
 from loracore.data.pictures.image_files import readable_suffixes
 from loracore.data.tables.folder_table import scan_folder
+from loracore.training.preparing import Preparing, prepare
+from loracore.training.processes import Processes
+from tests.loracore.training.beside import Beside
 from tests.loracore.training.conftest import DISK, Trained, Watch, WriteData, aged
 
 Cut = Callable[[Path], Path]
@@ -294,12 +297,12 @@ def test_custom_attributes_arrive_with_each_sample(
 
 
 @pytest.mark.parametrize("words", [(), DISK])
-def test_held_out_pictures_are_never_seen(trained: Trained, pictures: Path, words: tuple[str, ...]) -> None:
+def test_held_out_pictures_are_never_trained_on(trained: Trained, pictures: Path, words: tuple[str, ...]) -> None:
     watch = trained("--validation_split", "0.34", "--max_train_epochs", "4", *words).watch
     seen = Counter(name for ids in watch.ids for name in ids)
     assert len(seen) == 4
     assert set(seen.values()) == {4}
-    assert watch.encoded == (4, 4)
+    assert watch.encoded == (6, 6)
 
 
 @pytest.mark.parametrize("accumulation", ["1", "3"])
@@ -330,3 +333,14 @@ def test_what_is_known_of_files_is_kept_for_the_next_run(trained: Trained, pictu
     table = scan_folder(pictures, ".txt", readable_suffixes(), tmp_path / "cache" / "tables")
     assert table.has_digest.all()
     assert (table.decoded == 1).all()
+
+
+def test_texts_beside_the_captions_are_found_in_their_cache(toy_config: Path) -> None:
+    beside = Beside.of(toy_config)
+    wanted = ("a prompt", "", "a prompt")
+    processes = Processes(torch.device("cpu"), 0, 1)
+    index = beside.index
+    ready = prepare(Preparing(beside.loading, processes, 1, index, ("text",), index.take(np.arange(0)), wanted))
+    assert ready.loader.text is not None
+    assert len(ready.loader.text.batch(["a prompt", index.caption(0), ""])) == 3
+    assert ready.held_out is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from loracore import hookimpl
+from loracore import Examples, Latents, hookimpl
+from loracore.training.loop import loaded_windows
+from loracore.training.run import Run
 from tests.toy_runs import TrainToy
 
 SET = """
@@ -93,3 +96,93 @@ def test_a_multiplier_scales_what_the_adapters_add(train_toy: TrainToy, data_set
         train_toy(*words, "--network_weights", str(trained), "--overwrite", "--output_name", "b", plugin=recorder)
     assert not torch.allclose(outputs[1.0], outputs[0.0])
     assert not torch.allclose(outputs[2.0], outputs[1.0])
+
+
+class Started:
+    """Calls a function with the run, before its first step."""
+
+    def __init__(self, look: Callable[[Run], None]) -> None:
+        self.look = look
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        self.look(run)
+
+
+def first_examples(run: Run) -> Examples:
+    for _, several in loaded_windows(run):
+        for examples in several:
+            assert examples is not None
+            return examples
+    raise AssertionError
+
+
+def test_a_validation_loss_is_the_same_whenever_it_is_asked_for(train_toy: TrainToy) -> None:
+    def look(run: Run) -> None:
+        examples = first_examples(run)
+        losses = run.forward.validation_losses(examples, 500)
+        assert losses.shape == (len(examples.ids),)
+        assert losses.dtype == torch.float32
+        assert not losses.requires_grad
+        assert torch.equal(losses, run.forward.validation_losses(replace(examples, epoch=7), 500))
+        assert not torch.equal(losses, run.forward.validation_losses(examples, 100))
+        assert not torch.equal(losses, replace(run.forward, seed=run.seed + 1).validation_losses(examples, 500))
+        seen.append(losses)
+
+    seen: list[Tensor] = []
+    train_toy(plugin=Started(look))
+    assert len(seen) == 1
+
+
+def test_a_validation_loss_is_that_of_a_batch_of_any_size(train_toy: TrainToy) -> None:
+    def look(run: Run) -> None:
+        examples = first_examples(run)
+        together = run.forward.validation_losses(examples, 300)
+        apart = [run.forward.validation_losses(sample(examples, row), 300) for row in range(len(examples.ids))]
+        torch.testing.assert_close(together, torch.cat(apart))
+        seen.append(together)
+
+    seen: list[Tensor] = []
+    train_toy(plugin=Started(look))
+    assert len(seen[0]) == 2
+
+
+def sample(examples: Examples, row: int) -> Examples:
+    """Return one sample of a micro-batch."""
+    assert examples.latents is not None
+    assert examples.conditioning is not None
+    rows = slice(row, row + 1)
+    return replace(
+        examples,
+        ids=examples.ids[rows],
+        positions=examples.positions[rows],
+        captions=examples.captions[rows],
+        framings=examples.framings[rows],
+        loss_weights=examples.loss_weights[rows],
+        latents=Latents(examples.latents.mean[rows], examples.latents.log_variance[rows]),
+        conditioning=examples.conditioning.rows(row, row + 1),
+        attributes=examples.attributes[rows],
+    )
+
+
+def test_validation_leaves_no_trace_in_training(train_toy: TrainToy) -> None:
+    def look(run: Run) -> None:
+        run.forward.validation_losses(first_examples(run), 500)
+
+    plain, watched = Losses(), Losses()
+    train_toy(plugin=plain)
+
+    class Both(Started):
+        @hookimpl
+        def step_done(self, loss: Tensor) -> None:
+            watched.values.append(loss.item())
+
+    train_toy("--overwrite", plugin=Both(look))
+    assert watched.values == plain.values
+
+
+def test_the_loss_type_is_that_of_the_options(train_toy: TrainToy) -> None:
+    square, absolute = Losses(), Losses()
+    train_toy(plugin=square)
+    train_toy("--loss_type", "l1", "--overwrite", plugin=absolute)
+    assert absolute.values[0] != square.values[0]

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from loracore import Adapter, Config, DataError, LoraTarget, NetworkOptions, SampleRng
+from loracore.networks.network import build_network
 
 LAYERS: dict[str, tuple[nn.Linear | nn.Conv2d, tuple[int, ...]]] = {
     "linear": (nn.Linear(6, 5), (3, 7, 6)),
@@ -143,15 +144,21 @@ def test_another_kind_of_network_is_an_error() -> None:
 
 def test_large_norms_are_scaled_down_as_the_field_does(data: Path) -> None:
     case = json.loads((data / "training.json").read_text(encoding="utf-8"))["scale_weight_norms"]
-    for name, shape in {"lora_unet_a": (3, 4), "lora_unet_b": (3, 3)}.items():
-        layer = nn.Linear(shape[1], shape[0])
-        adapter = trained(build_lora(target(layer), None, config(NetworkOptions(network_dim=2, network_alpha=1))))
-        with torch.no_grad():
-            adapter.down.copy_(torch.tensor(case["before"][f"{name}.lora_down.weight"]))
-            adapter.up.copy_(torch.tensor(case["before"][f"{name}.lora_up.weight"]))
-        adapter.limit_norm(1.0)
-        assert torch.allclose(adapter.down, torch.tensor(case["after"][f"{name}.lora_down.weight"]), atol=1e-6)
-        assert torch.allclose(adapter.up, torch.tensor(case["after"][f"{name}.lora_up.weight"]), atol=1e-6)
+    targets = [
+        LoraTarget("lora_unet_a", (nn.Linear(4, 3),), ("a",), "unet"),
+        LoraTarget("lora_unet_b", (nn.Linear(3, 3),), ("b",), "unet"),
+    ]
+    chosen = config(NetworkOptions(network_dim=2, network_alpha=1))
+    network = build_network(targets, lambda target, weights: build_lora(target, weights, chosen))
+    before = {name: torch.tensor(tensor) for name, tensor in case["before"].items()}
+    network.load(before | {f"{target.key}.alpha": torch.tensor(1.0) for target in targets}, "before")
+    limits = network.limit_norms(1.0)
+    assert limits is not None
+    after = network.file_tensors(torch.float32)
+    for name, tensor in case["after"].items():
+        torch.testing.assert_close(after[name], torch.tensor(tensor), rtol=1e-5, atol=1e-6)
+    assert limits.keys_scaled == case["keys_scaled"]
+    assert (limits.average.item(), limits.largest.item()) == pytest.approx((case["mean"], case["max"]), rel=1e-5)
 
 
 def dropped(lora: LoraOptions, network: NetworkOptions | None = None, samples: int = 400) -> torch.Tensor:

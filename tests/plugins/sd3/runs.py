@@ -11,11 +11,13 @@ from loracore_sd3 import models
 from loracore_sd3.options import Sd3NetworkOptions, Sd3Options
 
 from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part, TrainingOptions
+from loracore.config.options import PreviewOptions
 from loracore.diffusion.options import FlowOptions, TokenizerOptions, VaeOptions
 
 TABLES = (
     VaeOptions,
     ModelOptions,
+    PreviewOptions,
     DataOptions,
     NetworkOptions,
     TrainingOptions,

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline
 from loracore_sd3 import encode_images, pictures, text
 
-from loracore import DataError, Models
+from loracore import DataError, Drawing, Models
 from loracore.diffusion.drawing import Guidance
 from tests.plugins.sd3 import tiny
 from tests.plugins.sd3.runs import config_of, loaded
@@ -32,7 +32,7 @@ def drawn(
 ) -> list[np.ndarray]:
     config = config_of(t5xxl_max_token_length=20, **options)
     said, unsaid = text.encode(models, captions, config), text.encode(models, [""], config)
-    found = pictures.generate(models, Guidance(said, unsaid), size, torch.Generator().manual_seed(seed))
+    found = pictures.generate(models, Guidance(said, unsaid), Drawing(size), torch.Generator().manual_seed(seed))
     return [np.asarray(picture).astype(int) for picture in found]
 
 

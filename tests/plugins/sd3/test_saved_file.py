@@ -13,6 +13,7 @@ from loracore_sd3.pictures import GUIDANCE, SAMPLE_STEPS, scheduler
 from safetensors.torch import load_file
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel
 
+from loracore import Drawing
 from loracore.cli.main import run
 from loracore.cli.request import read_request
 from loracore.diffusion.folders import LocalFolder
@@ -87,8 +88,8 @@ def test_a_converted_file_draws_in_diffusers_what_the_live_adapters_draw(style: 
     assert run(["convert", *model, "--network_weights", str(lora), "--save_to", str(peft)]) == 0
     request = read_request([*model])
     loading = Loading(request.plugins.hook, torch.device("cpu"), torch.float32, request.config)
-    ours = sample(loading, Sampling(PROMPTS, SIZE, 3), load_file(lora))
+    ours = sample(loading, Sampling(PROMPTS, Drawing(SIZE), 3), load_file(lora))
     theirs, base = pipeline_pictures(folder, peft), pipeline_pictures(folder, None)
     assert difference(ours, theirs) <= 1  # of 255: rounding to bytes
     assert difference(base, theirs) > 20
-    assert difference(sample(loading, Sampling(PROMPTS, SIZE, 3)), base) <= 1
+    assert difference(sample(loading, Sampling(PROMPTS, Drawing(SIZE), 3)), base) <= 1

@@ -10,7 +10,7 @@ from diffusers import SD3Transformer2DModel
 from loracore_sd3.names import transformer_names
 
 from tests.plugins.sd3 import tiny
-from tests.plugins.trajectories import assert_followed, golden, golden_weights
+from tests.plugins.trajectories import assert_followed, flags, golden, golden_weights
 
 
 def write_model(folder: Path, weights: Path, config: dict[str, Any]) -> Path:
@@ -21,12 +21,6 @@ def write_model(folder: Path, weights: Path, config: dict[str, Any]) -> Path:
     transformer.load_state_dict({name: place.from_file(tensors[place.name]) for name, place in places.items()})
     transformer.save_pretrained(folder / "transformer")
     return folder
-
-
-def flags(options: dict[str, Any]) -> list[str]:
-    """Return a case's options as flags."""
-    listed = [(f"--{name}", value if isinstance(value, list) else [value]) for name, value in options.items()]
-    return [word for flag, values in listed if values for word in (flag, *map(str, values))]
 
 
 @pytest.mark.parametrize("name", ["sd3-sigma_sqrt", "sd3-uniform"])

@@ -10,11 +10,13 @@ from loracore_sdxl import models
 from loracore_sdxl.options import SdxlOptions
 
 from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part, TrainingOptions
+from loracore.config.options import PreviewOptions
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 
 TABLES = (
     VaeOptions,
     ModelOptions,
+    PreviewOptions,
     DataOptions,
     NetworkOptions,
     TrainingOptions,

@@ -8,9 +8,12 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from loracore_sdxl import encode_images, pictures, text
 
-from loracore import Models
+from loracore import Drawing, Models
 from loracore.diffusion.drawing import Guidance
+from loracore.diffusion.samplers import ddpm_scheduler
 from tests.plugins.sdxl.runs import config_of, loaded
+
+SMALL = Drawing((64, 48))
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +26,14 @@ def models(folder: Path) -> Models:
     return loaded(folder)
 
 
-def drawn(models: Models, captions: list[str], seed: int = 0, **options: object) -> list[np.ndarray]:
+def drawn(
+    models: Models, captions: list[str], seed: int = 0, drawing: Drawing = SMALL, **options: object
+) -> list[np.ndarray]:
     config = config_of(**options)
     with torch.no_grad():
         said, unsaid = text.encode(models, captions, config), text.encode(models, [""], config)
         rng = torch.Generator().manual_seed(seed)
-        found = pictures.generate(models, Guidance(said, unsaid), (64, 48), rng, config)
+        found = pictures.generate(models, Guidance(said, unsaid), drawing, rng, config)
     return [np.asarray(picture).astype(int) for picture in found]
 
 
@@ -51,7 +56,7 @@ def test_picture_is_the_one_that_the_whole_pipeline_draws(models: Models) -> Non
         tokenizer=models.extras["te1"].tokenizer,
         tokenizer_2=models.extras["te2"].tokenizer,
         unet=models.denoiser,
-        scheduler=pictures.scheduler(config_of()),
+        scheduler=ddpm_scheduler(pictures.SAMPLER, config_of()),
         force_zeros_for_empty_prompt=False,
     )
     pipeline.set_progress_bar_config(disable=True)

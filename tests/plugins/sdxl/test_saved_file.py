@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
-from loracore_sdxl.pictures import GUIDANCE, SAMPLE_STEPS, scheduler
+from loracore_sdxl.pictures import GUIDANCE, SAMPLE_STEPS, SAMPLER
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from loracore import Config
+from loracore import Config, Drawing
 from loracore.cli.request import Request, read_request
+from loracore.diffusion.samplers import ddpm_scheduler
 from loracore.training.assembling import adapters_for
 from loracore.training.phases import Loading
 from loracore.training.sampling import Sampling, sample
@@ -60,7 +61,7 @@ def pipeline_pictures(folder: Path, config: Config, network_file: Path | None) -
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         tokenizer_2=CLIPTokenizer.from_pretrained(folder / "tokenizer_2"),
         unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
-        scheduler=scheduler(config),
+        scheduler=ddpm_scheduler(SAMPLER, config),
         add_watermarker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
@@ -92,7 +93,7 @@ def difference(ours: list[Any], theirs: list[Any]) -> float:
 def test_a_file_draws_in_diffusers_what_the_live_adapters_draw(folder: Path, network_file: Path) -> None:
     request = request_of(folder)
     weights = load_file(network_file)
-    ours = sample(loading_of(request), Sampling(PROMPTS, SIZE, 3), weights)
+    ours = sample(loading_of(request), Sampling(PROMPTS, Drawing(SIZE), 3), weights)
     theirs, taken = pipeline_pictures(folder, config_of(folder), network_file)
     assert taken == len({name.partition(".")[0] for name in weights})
     assert difference(ours, theirs) <= 1  # of 255: rounding to bytes
@@ -101,6 +102,6 @@ def test_a_file_draws_in_diffusers_what_the_live_adapters_draw(folder: Path, net
 
 
 def test_pictures_of_the_base_model_are_diffusers_own(folder: Path) -> None:
-    ours = sample(loading_of(request_of(folder)), Sampling(PROMPTS, SIZE, 3))
+    ours = sample(loading_of(request_of(folder)), Sampling(PROMPTS, Drawing(SIZE), 3))
     theirs, _ = pipeline_pictures(folder, config_of(folder), None)
     assert difference(ours, theirs) <= 1

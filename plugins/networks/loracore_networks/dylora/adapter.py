@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from loracore import Adapter, Config, ConfigError, DataError, LoraTarget, SampleRng
 from loracore.networks.masks import mask_like
+from loracore.noise.rng import sent
 from loracore_networks.dylora.options import DyloraOptions
 from loracore_networks.lora.adapter import LoraAdapter
 from loracore_networks.lora.building import build_lora
@@ -73,16 +74,16 @@ class DyloraAdapter(Adapter):
         drawn = (ranks >= first[:, None]) & (ranks < first[:, None] + unit)
         factor = (rank / (first + unit)).sqrt()[:, None]
         device = self.lora.down.device
-        self._shares = _Shares((factor * drawn).to(device), (factor * ~drawn).to(device))
+        self._shares = _Shares(sent(factor * drawn, device), sent(factor * ~drawn, device))
 
     def clear_masks(self) -> None:
         """Adapt every sample by the plain LoRA."""
         self.lora.clear_masks()
         self._shares = None
 
-    def limit_norm(self, largest: float) -> None:
-        """Scale both factors of the LoRA down."""
-        self.lora.limit_norm(largest)
+    def limit_norm(self, largest: float) -> Tensor:
+        """Scale both factors of the LoRA down; return the norm before."""
+        return self.lora.limit_norm(largest)
 
     @property
     def rank(self) -> int:

@@ -102,11 +102,13 @@ class LoraAdapter(Adapter):
         return [self.up]
 
     @torch.no_grad()
-    def limit_norm(self, largest: float) -> None:
-        """Scale both factors by √(largest / norm) when the norm of the weight change is larger (scale_weight_norms)."""
-        factor = limiting_factor(self.change_norm(), largest).sqrt()
+    def limit_norm(self, largest: float) -> Tensor:
+        """Scale both factors by √(largest / norm) when the norm of the weight change is larger; return that norm."""
+        norm = self.change_norm()
+        factor = limiting_factor(norm, largest).sqrt()
         self.up.mul_(factor)
         self.down.mul_(factor)
+        return norm
 
     def change_norm(self) -> Tensor:
         """Return the norm (Frobenius) of the weight change of all layers together."""

@@ -84,11 +84,13 @@ class TuckerAdapter(Adapter):
         return [self.up]
 
     @torch.no_grad()
-    def limit_norm(self, largest: float) -> None:
-        """Scale each factor by the cube root of (largest / norm) when the norm of the weight change is larger."""
-        factor = limiting_factor(self.change_norm(), largest) ** (1 / 3)
+    def limit_norm(self, largest: float) -> Tensor:
+        """Scale each factor by the cube root of (largest / norm) when the norm of the change is larger; return that."""
+        norm = self.change_norm()
+        factor = limiting_factor(norm, largest) ** (1 / 3)
         for one in (self.down, self.mid, self.up):
             one.mul_(factor)
+        return norm
 
     def change_norm(self) -> Tensor:
         """Return the norm (Frobenius) of the weight change of all layers together."""

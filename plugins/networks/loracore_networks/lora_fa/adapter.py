@@ -59,9 +59,11 @@ class LoraFaAdapter(Adapter):
         self.lora.clear_masks()
 
     @torch.no_grad()
-    def limit_norm(self, largest: float) -> None:
-        """Scale up by largest / norm when the norm of the weight change is larger; down stays as it is."""
-        self.lora.up.mul_(limiting_factor(self.lora.change_norm(), largest))
+    def limit_norm(self, largest: float) -> Tensor:
+        """Scale up by largest / norm when the norm of the weight change is larger; return that. Down stays as it is."""
+        norm = self.lora.change_norm()
+        self.lora.up.mul_(limiting_factor(norm, largest))
+        return norm
 
     @property
     def rank(self) -> int:

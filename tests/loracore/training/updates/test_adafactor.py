@@ -8,8 +8,8 @@ from torch import nn
 
 from loracore import ConfigError, TrainingOptions
 from loracore.networks.rates import ParameterGroup
-from loracore.training.updates.adafactor import RelativeSteps, advice
-from loracore.training.updates.optimizers import CLASSES, build_optimizer, describe, optimizer_class
+from loracore.training.updates.adafactor import RelativeSteps
+from loracore.training.updates.optimizers import build_optimizer, describe
 
 FIXED = ("relative_step=False", "scale_parameter=False")
 
@@ -63,36 +63,3 @@ def test_arguments_are_checked_against_the_class() -> None:
 def test_metadata_name_the_class_of_the_field() -> None:
     _, optimizer = built()
     assert describe(optimizer, {}) == "transformers.optimization.Adafactor"
-
-
-def test_a_missing_package_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "transformers.optimization", None)
-    with pytest.raises(ConfigError, match="Adafactor needs transformers") as caught:
-        optimizer_class("Adafactor")
-    assert caught.value.problems[0].fix == "pip install transformers"
-
-
-def test_every_optimizer_of_the_option_has_a_class() -> None:
-    assert {optimizer_class(name).__name__ for name in CLASSES} == {"AdamW", "AdamW8bit", "Adafactor"}
-
-
-@pytest.mark.parametrize(
-    ("training", "words"),
-    [
-        (TrainingOptions(), []),
-        (options(), ["relative_step=False takes yours"]),
-        (options("warmup_init=True"), ["relative_step=False, without warmup_init, takes yours"]),
-        (options(*FIXED), ["max_grad_norm = 0", "constant_with_warmup is advised, not constant"]),
-        (options(*FIXED, max_grad_norm=0.0, lr_scheduler="constant_with_warmup"), []),
-        (
-            options(*FIXED, "clip_threshold=2", max_grad_norm=0.0, lr_scheduler="constant_with_warmup"),
-            ["clip_threshold = 1.0"],
-        ),
-        (options(fused_backward_pass=True), ["each tensor's own gradient", "relative_step"]),
-        (options(fused_backward_pass=True, max_grad_norm=0.0), ["relative_step"]),
-    ],
-)
-def test_advice(training: TrainingOptions, words: list[str]) -> None:
-    found = list(advice(training))
-    assert len(found) == len(words)
-    assert all(word in note for word, note in zip(words, found, strict=True))

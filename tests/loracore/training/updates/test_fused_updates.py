@@ -217,3 +217,14 @@ def test_the_optimizer_sees_all_its_groups_between_steps() -> None:
     before = [one.clone() for one in model.parameters()]
     train(model, updates)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_counts_of_bad_steps_go_on_from_their_state() -> None:
+    begun, resumed = fused(layers()), fused(layers())
+    begun._tried += 3
+    begun._good += 2
+    resumed.load(begun.state())
+    assert torch.equal(resumed._tried, begun._tried)
+    assert torch.equal(resumed._good, begun._good)
+    begun._tried += 1
+    assert not torch.equal(resumed._tried, begun._tried)

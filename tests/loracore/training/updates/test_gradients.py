@@ -54,3 +54,15 @@ def test_the_scale_halves_after_a_bad_step_and_doubles_after_many_good_ones() ->
     for _ in range(GOOD_STEPS):
         scale.update(torch.tensor(0.0))
     assert scale.scaled(torch.tensor(1.0)) == FIRST
+
+
+def test_a_loss_scale_goes_on_from_its_state() -> None:
+    begun, resumed = LossScale(torch.device("cpu")), LossScale(torch.device("cpu"))
+    for bad in (1.0, 0.0, 0.0):
+        begun.update(torch.tensor(bad))
+    resumed.load(begun.state())
+    assert resumed.scaled(torch.tensor(1.0)) == begun.scaled(torch.tensor(1.0)) == FIRST / 2
+    for scale in (begun, resumed):
+        for _ in range(GOOD_STEPS - 2):
+            scale.update(torch.tensor(0.0))
+    assert resumed.scaled(torch.tensor(1.0)) == begun.scaled(torch.tensor(1.0)) == FIRST

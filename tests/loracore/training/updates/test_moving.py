@@ -5,7 +5,7 @@ import torch
 
 from loracore import ConfigError, ModelOptions, TrainingOptions
 from loracore.training.processes import Processes
-from loracore.training.updates.moving import check_fused, trained_dtype
+from loracore.training.updates.moving import check_fused, trained_dtype, try_moving
 
 CPU = torch.device("cpu")
 
@@ -28,3 +28,21 @@ def test_a_fused_backward_pass_is_for_one_process() -> None:
     check_fused(TrainingOptions(), Processes(CPU, 0, 2))
     with pytest.raises(ConfigError, match="in one process only"):
         check_fused(fused, Processes(CPU, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (TrainingOptions(optimizer_args=("wheels=4",)), "takes no argument 'wheels'"),
+        (TrainingOptions(lr_scheduler="cosine", lr_scheduler_args=("wheels=4",)), "cosine takes no argument 'wheels'"),
+        (TrainingOptions(lr_scheduler_type="StepLR"), "StepLR refuses its arguments"),
+    ],
+)
+def test_what_cannot_be_made_is_said_before_models_are_loaded(training: TrainingOptions, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        try_moving(training)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Adafactor", "AdamWScheduleFree", "Prodigy"])
+def test_what_can_be_made_passes(name: str) -> None:
+    try_moving(TrainingOptions(optimizer_type=name, lr_scheduler="cosine"))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,8 @@ from torch import nn
 from loracore import ConfigError, TrainingOptions
 from loracore.config.optimizer_arguments import parse_arguments
 from loracore.networks.rates import ParameterGroup
-from loracore.training.updates.optimizers import build_optimizer, describe, step_unless_bad
+from loracore.training.updates.classes import check_arguments
+from loracore.training.updates.optimizers import adapted_rates, build_optimizer, chosen_optimizer, describe
 
 
 def parameter() -> nn.Parameter:
@@ -18,25 +21,6 @@ def parameter() -> nn.Parameter:
 
 def group(found: nn.Parameter) -> list[ParameterGroup]:
     return [ParameterGroup("unet", 0.1, (found,))]
-
-
-@pytest.mark.parametrize("kind", ["AdamW", "AdamW8bit"])
-def test_a_bad_step_changes_nothing(kind: str) -> None:
-    found = parameter()
-    optimizer = build_optimizer(group(found), TrainingOptions(optimizer_type=kind))  # type: ignore[arg-type]  # a str
-    step_unless_bad(optimizer, torch.tensor(1.0))
-    assert torch.equal(found, torch.ones(64, 64))
-    step_unless_bad(optimizer, torch.tensor(0.0))
-    assert (found < 1).all()
-
-
-def test_bad_steps_leave_the_moments_alone() -> None:
-    one, other = parameter(), parameter()
-    disturbed, plain = (build_optimizer(group(found), TrainingOptions()) for found in (one, other))
-    step_unless_bad(disturbed, torch.tensor(1.0))
-    for optimizer in (disturbed, plain):
-        step_unless_bad(optimizer, torch.tensor(0.0))
-    assert torch.equal(one, other)
 
 
 def test_arguments_are_python_literals_or_words() -> None:
@@ -52,3 +36,48 @@ def test_unknown_arguments_suggest_the_nearest() -> None:
 def test_metadata_names_class_and_arguments() -> None:
     optimizer = build_optimizer(group(parameter()), TrainingOptions())
     assert describe(optimizer, {"weight_decay": 0.1}) == "torch.optim.adamw.AdamW(weight_decay=0.1)"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optimizer_type": "Prodigy", "optimizer_args": ("d_cof=2",)}, "did you mean 'd_coef'"),
+        ({"optimizer_args": ("lr=1",)}, "AdamW takes no argument 'lr'"),
+        ({"optimizer_args": ("betas=2,2",)}, "AdamW refuses its arguments"),
+        ({"optimizer_type": "torch.optim.AdamV"}, "torch.optim has no class 'AdamV' *.*did you mean"),
+        ({"optimizer_type": "torch.nn.Linear"}, "refuses its arguments|is no optimizer"),
+        ({"optimizer_type": "pytorch_optimizer.SAM"}, "refuses its arguments|loss again|is no optimizer"),
+        ({"optimizer_type": "SGDNesterov", "optimizer_args": ("nesterov=False",)}, "contradicts SGDNesterov"),
+    ],
+)
+def test_what_a_class_does_not_take_is_told(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build_optimizer(group(parameter()), TrainingOptions(**options))
+
+
+def test_a_class_that_takes_anything_is_given_anything() -> None:
+    class Anything(torch.optim.SGD):
+        def __init__(self, params: Any, lr: float, **others: Any) -> None:  # noqa: ARG002  # as some do
+            super().__init__(params, lr)
+
+    check_arguments(Anything, {"whatever": 1}, {"params", "lr"}, "optimizer_args")
+    with pytest.raises(ConfigError, match="takes no argument 'lr'"):
+        check_arguments(Anything, {"lr": 1}, {"params", "lr"}, "optimizer_args")
+
+
+@pytest.mark.parametrize(("arguments", "fused"), [((), True), (("foreach=True",), False), (("fused=False",), False)])
+def test_adamw_is_fused_unless_asked_otherwise(arguments: tuple[str, ...], fused: bool) -> None:
+    assert bool(chosen_optimizer(TrainingOptions(optimizer_args=arguments))[1].get("fused")) is fused
+
+
+def test_adapted_rates_are_d_times_the_rate() -> None:
+    options = TrainingOptions(optimizer_type="Prodigy", learning_rate=1.0, optimizer_args=("d0=0.5",))
+    optimizer = build_optimizer(group(parameter()), options)
+    assert adapted_rates(optimizer) == {"unet": pytest.approx(0.05)}
+    assert adapted_rates(build_optimizer(group(parameter()), TrainingOptions())) == {}
+
+
+@pytest.mark.parametrize(("items", "words"), [(["a"], "'a' is not key=value"), (["a=1", "a=2"], "'a' is given twice")])
+def test_items_that_say_nothing_or_too_much_are_named(items: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_arguments(items, "optimizer_args")

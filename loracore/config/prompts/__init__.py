@@ -1,0 +1,1 @@
+"""Files of prompts for previews: what the field writes there, read before anything is loaded."""

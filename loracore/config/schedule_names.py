@@ -1,0 +1,93 @@
+"""The courses of learning rates by their names: which options and arguments each of them heeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from loracore.config.optimizer_arguments import parse_arguments
+from loracore.config.options import TrainingOptions
+from loracore.errors import ConfigError, did_you_mean
+
+ARGS = "lr_scheduler_args"
+WARMUP = "lr_warmup_steps"
+DECAY = "lr_decay_steps"
+CYCLES = "lr_scheduler_num_cycles"
+POWER = "lr_scheduler_power"
+TIMESCALE = "lr_scheduler_timescale"
+LEAST = "lr_scheduler_min_lr_ratio"
+#: Every option that shapes some course, and no other.
+SHAPING = (WARMUP, DECAY, CYCLES, POWER, TIMESCALE, LEAST)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSchedule:
+    """What a course heeds beside its name."""
+
+    options: frozenset[str]
+    arguments: Mapping[str, type | tuple[type, ...]] = field(
+        default_factory=dict
+    )  # of lr_scheduler_args, and their types
+
+
+_NUMBER = (int, float)
+SCHEDULES: Mapping[str, NamedSchedule] = MappingProxyType(
+    {
+        "constant": NamedSchedule(frozenset()),
+        "constant_with_warmup": NamedSchedule(frozenset({WARMUP})),
+        "linear": NamedSchedule(frozenset({WARMUP})),
+        "cosine": NamedSchedule(frozenset({WARMUP}), MappingProxyType({"num_cycles": _NUMBER})),
+        "cosine_with_restarts": NamedSchedule(frozenset({WARMUP, CYCLES})),
+        "polynomial": NamedSchedule(frozenset({WARMUP, POWER}), MappingProxyType({"lr_end": _NUMBER})),
+        "inverse_sqrt": NamedSchedule(frozenset({WARMUP, TIMESCALE})),
+        "cosine_with_min_lr": NamedSchedule(frozenset({WARMUP, CYCLES, LEAST}), MappingProxyType({"min_lr": _NUMBER})),
+        "warmup_stable_decay": NamedSchedule(
+            frozenset({WARMUP, DECAY, CYCLES, LEAST}), MappingProxyType({"warmup_type": str, "decay_type": str})
+        ),
+        "piecewise_constant": NamedSchedule(frozenset(), MappingProxyType({"step_rules": (str, int, float)})),
+    }
+)
+
+#: Shapes of the rise and the fall of warmup_stable_decay.
+RAMPS = ("linear", "cosine", "1-sqrt")
+
+#: Courses of torch.optim.lr_scheduler that need nothing but numbers; known here without torch.
+TORCH_SCHEDULES = (
+    *("ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LinearLR"),
+    *("MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR"),
+)
+
+#: Its other classes, and why they cannot be chosen.
+REFUSED_SCHEDULES: Mapping[str, str] = MappingProxyType(
+    {
+        "ReduceLROnPlateau": "it follows a measure that is known at times only, not after every step",
+        "LambdaLR": "it needs a function, which options cannot give",
+        "MultiplicativeLR": "it needs a function, which options cannot give",
+        "SequentialLR": "it needs other courses, which options cannot give",
+        "ChainedScheduler": "it needs other courses, which options cannot give",
+        "LRScheduler": "it is what other courses are made of",
+    }
+)
+
+
+def course_arguments(training: TrainingOptions) -> dict[str, Any]:
+    """Return ``lr_scheduler_args`` of a named course; raises ConfigError for an item that it does not take."""
+    named = SCHEDULES[training.lr_scheduler]
+    found = parse_arguments(training.lr_scheduler_args, ARGS)
+    for name, value in found.items():
+        if name not in named.arguments:
+            instead = f"lr_scheduler_{name}"
+            fix = f"give --{instead}" if instead in named.options else did_you_mean(name, named.arguments)
+            raise _refused(training, f"takes no argument '{name}'", fix)
+        if not isinstance(value, named.arguments[name]) or isinstance(value, bool):
+            raise _refused(training, f"cannot take {name}={value}", "")
+    for name in {"warmup_type", "decay_type"} & found.keys():
+        if found[name] not in RAMPS:
+            raise _refused(training, f"knows no {name} '{found[name]}'", f"one of {', '.join(RAMPS)}")
+    return found
+
+
+def _refused(training: TrainingOptions, message: str, fix: str) -> ConfigError:
+    return ConfigError(f"{training.lr_scheduler} {message}", where=f"--{ARGS}", fix=fix)

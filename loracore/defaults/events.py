@@ -1,0 +1,56 @@
+"""Writes every event into ``events.jsonl``, and the run's ``report.html`` when it ends.
+
+Before all others are told, so that a failing extension cannot lose a line.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from loracore import Event, hookimpl
+from loracore.errors import printable
+
+if TYPE_CHECKING:
+    from loracore.training.run import Run
+
+
+@hookimpl(tryfirst=True)
+def happened(run: Run, event: Event) -> None:
+    """Write the event down; after the last one, the report."""
+    try:
+        run.log.write(_with_pace(run, event) if event.kind == "step" else event)
+    except OSError as error:
+        if run.log.first_failure():
+            place = f"{run.log.path}: {error.strerror or error}"
+            run.progress.say(
+                printable(f"the run's events cannot be written down ({place}); the run goes on"), logging.WARNING
+            )
+    if event.kind == "finished":
+        run.log.close()
+        _report(run)
+
+
+def _with_pace(run: Run, event: Event) -> Event:
+    """Return a step with what the bar shows beside its numbers: pictures a second, and GB of memory."""
+    from loracore.training.memory_use import memory_used
+
+    pace = {
+        "images_per_second": round(run.progress.images_per_second(event.step), 3),
+        "memory": round(memory_used(run.processes.device), 3),
+    }
+    return replace(event, values={**event.values, **pace})
+
+
+def _report(run: Run) -> None:
+    from loracore.report.writing import write_report
+
+    try:
+        path = write_report(run.log.path)
+    except Exception as error:  # noqa: BLE001  # the result is saved; nothing in a page about it is worth its run
+        run.progress.say(
+            printable(f"the report could not be written: {type(error).__name__}: {error}"), logging.WARNING
+        )
+        return
+    run.progress.say(printable(f"report       {path}"))

@@ -1,0 +1,37 @@
+"""Measures the loss on held-out pictures: every n steps, every n epochs.
+
+Before a state is saved, which holds what the validation of its step has shown: a resumed run does not repeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from loracore import hookimpl
+from loracore.config.options import ValidationOptions
+
+if TYPE_CHECKING:
+    from loracore.training.length import Length
+    from loracore.training.run import Run
+
+
+@hookimpl(tryfirst=True)  # and registered behind what saves: of two such the later comes first
+def step_done(run: Run, step: int) -> None:
+    """Validate where a step is due, an epoch that ends with it, or both: then once."""
+    if run.held_out is None:
+        return
+    scopes = tuple(due_scopes(run.config[ValidationOptions], run.length, step))
+    if scopes:
+        from loracore.training.validation.validating import validate
+
+        validate(run, run.held_out, step, scopes)
+
+
+def due_scopes(options: ValidationOptions, length: Length, step: int) -> Iterator[str]:
+    """Give what is due after a step (1-based): "step", "epoch"."""
+    if options.validate_every_n_steps and step % options.validate_every_n_steps == 0:
+        yield "step"
+    ends_epoch = step % length.steps_per_epoch == 0 or step == length.steps
+    if ends_epoch and options.every_n_epochs and length.epoch_of(step) % options.every_n_epochs == 0:
+        yield "epoch"

@@ -1,0 +1,140 @@
+"""What may end a run before its last step: signals, watchdogs, early stopping; in all processes behind one step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+_IN_ANOTHER = "asked for in another process"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that a signal ended between two steps, everything saved that could be.
+
+    Whoever does not know it takes it for what it is, an interrupt: exit code 130.
+    """
+
+    def __init__(self, step: int, state: Path | None) -> None:
+        self.step = step  # the last that was taken
+        self.state = state  # the folder to resume from; None: it could not be written, or another process wrote it
+        super().__init__(f"interrupted behind step {step}")
+
+
+class Control:
+    """Whether somebody has asked the run to stop: the loop looks after every step."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._interrupted = False
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run is to stop; None while it is to go on."""
+        return self._reason
+
+    @property
+    def interrupted(self) -> bool:
+        """Tell whether a signal asks for the stop: the run is not over then, it is to be resumed."""
+        return self._interrupted
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to end after the step that is being taken, as if it had been its last; the first reason stays."""
+        self._reason = self._reason or reason
+
+    def interrupt(self, reason: str) -> None:
+        """Ask the run to stop after the step that is being taken, to be resumed later."""
+        self._interrupted = self._interrupted or self._reason is None
+        self.stop(reason)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the first SIGINT or SIGTERM as `interrupt`; a second one stops at once (KeyboardInterrupt).
+
+        Signals reach the main thread alone: elsewhere nothing changes. Windows never sends SIGTERM.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for number in before:
+                signal.signal(number, self._heard)
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)  # None: set by who knows nothing of Python
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        _ = frame  # the interpreter's own signature
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self.interrupt(signal.Signals(number).name)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Sum:
+    """What all processes wanted at a step, on its way to the host."""
+
+    numbers: Tensor
+    arrived: torch.Event | None  # None: the device is the host
+
+    @classmethod
+    def begin(cls, summed: Tensor) -> _Sum:
+        """Ask for the copy now: asked for when it is read, it would wait for all steps since."""
+        if summed.device.type == "cpu":
+            return cls(summed, None)
+        copied, arrived = summed.to("cpu", non_blocking=True), torch.Event(summed.device)
+        arrived.record()
+        return cls(copied, arrived)
+
+    def values(self) -> list[float]:
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        found: list[float] = self.numbers.tolist()
+        return found
+
+
+class Agreement:
+    """Brings the processes of a run to stop behind the same step.
+
+    What each of them wants is added up with the loss, and read as late as losses are, so that nobody waits.
+    """
+
+    def __init__(self, control: Control, device: torch.device, processes: int, lag: int) -> None:
+        self._control = control
+        self._device = device
+        self._alone = processes == 1
+        self._lag = lag  # steps between a sum and its reading
+        self._sums: deque[_Sum] = deque()
+
+    def wishes(self) -> Tensor:
+        """Return what this process wants: to be interrupted, to end (2, each 0 or 1); empty for a single process."""
+        if self._alone:
+            return torch.zeros(0, device=self._device)
+        own, wishes = self._control, torch.zeros(2, device=self._device)
+        if own.reason is not None:
+            wishes[0 if own.interrupted else 1].fill_(1)  # on the device: a number from the host would wait for it
+        return wishes
+
+    def stops(self, summed: Tensor) -> bool:
+        """Tell whether the run stops behind this step; ``summed`` are the wishes of all processes, added up."""
+        if self._alone:
+            return self._control.reason is not None
+        self._sums.append(_Sum.begin(summed))
+        if len(self._sums) <= self._lag:
+            return False
+        interrupts, ends = self._sums.popleft().values()
+        if interrupts:
+            self._control.interrupt(_IN_ANOTHER)
+        elif ends:
+            self._control.stop(_IN_ANOTHER)
+        return bool(interrupts or ends)

@@ -1,0 +1,79 @@
+"""How a run ends: as planned, early, by a signal, or by an error; in each of them what was trained is saved."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loracore.errors import LoracoreError
+from loracore.training.control import Interrupted
+from loracore.training.state.names import state_names
+from loracore.training.state.saving import save_state, store_state
+
+if TYPE_CHECKING:
+    from loracore.training.run import Run
+
+
+@dataclass(slots=True)
+class Place:
+    """How far a run has come."""
+
+    step: int  # the last that was taken
+    moves: bool = False  # a step is changing the network: what it was before is gone, what it will be is not there yet
+
+
+def end(run: Run, place: Place) -> None:
+    """Save what the end of a run saves; raises Interrupted when a signal ended it before its last step.
+
+    Raises LoracoreError when no step could be applied.
+    """
+    run.network.clear_masks()
+    over = place.step >= run.length.steps
+    if run.control.interrupted and not over:
+        _interrupt(run, place)
+    _check_moved(run)
+    run.hook.run_finished(run=run, step=place.step)
+    run.writer.settle()
+    _tell_finished(run, place, "done" if over else run.control.reason or "done")
+
+
+def rescue(run: Run, place: Place, error: Exception) -> None:
+    """Save network and state of the last whole step before an error goes on; nothing that fails here hides it."""
+    try:
+        if place.step > run.taken and not place.moves:
+            run.history.settle()
+            _save(run, place, known=True)
+            where = run.files.step(place.step)
+            run.tell("note", place.step, text=f"an error ended the run; step {place.step} is saved: {where}")
+        _tell_finished(run, place, f"{type(error).__name__}: {error}")
+    except Exception as second:  # noqa: BLE001  # whatever it is, the first error is the one to be shown
+        run.progress.say(f"step {place.step} could not be saved: {second}")
+
+
+def _interrupt(run: Run, place: Place) -> None:
+    state = _save(run, place, known=False)
+    _tell_finished(run, place, run.control.reason or "interrupted")
+    raise Interrupted(place.step, state)
+
+
+def _save(run: Run, place: Place, *, known: bool) -> Path | None:
+    """Write network and state of a step; return the state's folder when it stands."""
+    step, stands = place.step, []
+    path, epoch = state_names(run.files).step(step), run.length.epoch_of(step) if step else 0
+    store = store_state if known else save_state
+    store(run, step, epoch, path, "stop", lambda: stands.append(path))
+    run.save(step=step, epoch=epoch, name=run.files.step(step), reason="stop")
+    run.writer.settle()
+    return stands[0] if stands else None
+
+
+def _check_moved(run: Run) -> None:
+    if run.history.skipped and run.history.skipped >= run.length.steps:
+        message = "no step could be applied: every loss or gradient was not finite"
+        raise LoracoreError(message, fix="check the base model, or use mixed_precision bf16")
+
+
+def _tell_finished(run: Run, place: Place, reason: str) -> None:
+    run.tell("finished", place.step, reason=reason, seconds=time.time() - run.started)

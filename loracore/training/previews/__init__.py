@@ -1,0 +1,1 @@
+"""Pictures of the prompts, drawn while the network learns."""

@@ -1,0 +1,53 @@
+"""Classes of other packages: imported when they are chosen, and asked what arguments they take."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from loracore.errors import ConfigError, did_you_mean
+
+
+def imported_class(module: str, kind: str, option: str) -> type[Any]:
+    """Return a class of an installed package.
+
+    Raises ConfigError when its module cannot be imported, or has no such class (with the nearest).
+    """
+    with _quiet_import():
+        try:
+            found = import_module(module)
+        except Exception as error:  # whatever a stranger's import raises, the user must read which package it was
+            message = f"{module} cannot be imported: {type(error).__name__}: {error}"
+            raise ConfigError(message, where=f"--{option}", fix="repair or update the package") from error
+    held = vars(found).get(kind)
+    if not isinstance(held, type):
+        classes = [name for name, one in vars(found).items() if isinstance(one, type)]
+        raise ConfigError(f"{module} has no class '{kind}'", where=f"--{option}", fix=did_you_mean(kind, classes))
+    return held
+
+
+def check_arguments(kind: type[Any], arguments: Mapping[str, Any], ours: set[str], option: str) -> None:
+    """Raise ConfigError, naming the item, for arguments that a class does not take or that are ``ours`` to give."""
+    parameters = inspect.signature(kind).parameters
+    known = {name for name, one in parameters.items() if one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}} - ours
+    anything = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    for name in arguments:
+        if name in ours or (name not in known and not anything):
+            message = f"{kind.__name__} takes no argument '{name}'"
+            raise ConfigError(message, where=f"--{option}", fix=did_you_mean(name, known))
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Let bitsandbytes, which others import too, not warn of kernels for arithmetic that nobody asked for."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

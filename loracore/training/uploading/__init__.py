@@ -1,0 +1,1 @@
+"""Results sent to the Hugging Face hub, and states fetched from there."""

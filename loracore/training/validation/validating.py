@@ -1,0 +1,69 @@
+"""One validation: measured, told, and followed: the best files are kept, and a run that learns no more is ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loracore.errors import LoracoreError
+from loracore.training.known import settle
+from loracore.training.run import Run
+from loracore.training.validation.held_out import HeldOut
+from loracore.training.validation.measuring import Measured, measure
+from loracore.training.validation.record import Verdict
+
+
+def validate(run: Run, held_out: HeldOut, step: int, scopes: Sequence[str]) -> None:
+    """Validate once, tell it for each scope ("step", "epoch"), keep the file when it is among the best.
+
+    The run is asked to stop when no better loss has come for as long as the options say.
+    """
+    settle(run)  # the average that the loss is compared with is that of the steps so far
+    measured = measure(run, held_out)
+    verdict = run.validations.judge(step, measured.loss)
+    epoch = run.length.epoch_of(step)
+    for scope in scopes:
+        run.tell("validation", step, epoch=epoch, scope=scope, **_values(run, measured, verdict))
+    if verdict.kept:
+        run.save(step=step, epoch=epoch, name=run.files.best(step), reason="best")
+    if verdict.dropped and run.processes.main:
+        stands, gone = run.files.best(step), [run.files.best(dropped) for dropped in verdict.dropped]
+        run.writer.submit(partial(_remove, gone, stands), stands, _ignore)
+    if verdict.stop is not None:
+        run.control.stop(verdict.stop)
+
+
+def _remove(gone: Sequence[Path], stands: Path) -> None:
+    """Remove files that are not among the best any more; on the writer's thread, behind the one that takes their place.
+
+    Where that one could not be written they stay.
+    """
+    if stands.exists():
+        for path in gone:
+            with suppress(OSError):  # held open on Windows, for example
+                path.unlink(missing_ok=True)
+
+
+def _ignore(error: LoracoreError | None) -> None:
+    """Say nothing of files that are gone."""
+
+
+def _values(run: Run, measured: Measured, verdict: Verdict) -> dict[str, Any]:
+    """Return what the event holds; a number that JSON does not know (NaN, infinity) is None there."""
+    average = run.history.average
+    divergence = None if average is None else measured.loss - average
+    return {
+        "loss": _plain(measured.loss),
+        "bands": {str(timestep): _plain(loss) for timestep, loss in measured.bands.items()},
+        "divergence": None if divergence is None else _plain(divergence),
+        "best": verdict.best,
+        "images": measured.images,
+    }
+
+
+def _plain(number: float) -> float | None:
+    return number if math.isfinite(number) else None
