@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+#: Below this share of letters in common, names that are long are alike by chance.
+_ALIKE = 0.7
 #: What a terminal obeys, breaks lines at or cannot print: control characters, separators of lines, marks that turn the
 #: direction of writing, and halves of surrogate pairs, which names of files may hold.
 _COMMANDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -66,7 +68,7 @@ def printable(text: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that looks most like ``name``, or None when none comes close."""
     candidates: Sequence[str] = sorted(set(known))
-    matches = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name, candidates, n=1, cutoff=_ALIKE)
     return matches[0] if matches else None
 
 

@@ -51,6 +51,7 @@ def options() -> tuple[type, ...]:  # type: ignore[empty-body]  # a specificatio
     """Return the option dataclasses of this plugin; every plugin's answer is collected.
 
     Called once, right after the plugins are registered. A field is ``Annotated[type, option("help", …)] = default``.
+    A class variable ``REFUSES`` may map names of options that other plugins have to a ``config.refused.Refusal``.
     """
 
 
@@ -172,7 +173,7 @@ def prepare_batch(  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def draw_timesteps(batch: Batch, rng: SampleRng, config: Config) -> Tensor:  # type: ignore[empty-body]
-    """Return one timestep a sample (B), on the architecture's own scale.
+    """Return one timestep a sample (B), in [0, 1000].
 
     Called after ``prepare_batch``. The core's default draws integers, uniform in [min_timestep, max_timestep).
     """

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from loracore import hookimpl
-from loracore.config.options import NetworkOptions
-from loracore.training.history import History, TakenStep
-from loracore.training.loop import loaded_windows, train_window
+from loracore.training.control import Agreement
+from loracore.training.ending import Place
+from loracore.training.history import History
+from loracore.training.loop import loaded_windows, take_step
 from loracore.training.run import Run
 
 #: What reads a number from the device, or makes a tensor whose size depends on numbers there.
@@ -29,6 +31,9 @@ WAITING = frozenset(
         "bincount",
     }
 )
+
+#: Methods of a tensor that give its numbers to the host; not "tolist", by which draws that never left it are read.
+READING = frozenset({"cpu", "numpy", "item", "__array__", "__bool__", "__float__", "__int__", "__index__"})
 
 
 class HostWaits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
@@ -55,29 +60,44 @@ class HostWaits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         return func(*args, **(kwargs or {}))
 
 
+class HostReads(TorchFunctionMode):
+    """Notes every call that brings numbers to the host: of a tensor on the CPU no operation tells of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        _, named = types, kwargs or {}
+        name = str(func.__name__) if hasattr(func, "__name__") else ""
+        if name in READING:
+            self.found.append(name)
+        return func(*args, **named)
+
+
 class Watched:
     """An extension that takes two steps beside the run's own, before them, under a watch."""
 
     def __init__(self) -> None:
-        self.waits = HostWaits()
+        self.waits, self.reads = HostWaits(), HostReads()
         self.steps = 0
         self.read: list[float] = []
 
     @hookimpl
     def run_started(self, run: Run) -> None:
-        history = History(10, lag=2)
+        history, place = History(10, lag=2), Place(run.taken)
+        agreement = Agreement(run.control, run.processes.device, processes=2, lag=2)
         for window, several in loaded_windows(run):
-            with self.waits:
-                trained = train_window(run, window, several, torch.zeros(0))
-                applied = run.updates.apply(trained.loss)
-                largest = run.config[NetworkOptions].scale_weight_norms
-                norms = run.network.limit_norms(largest) if largest else None
-                run.schedule.step()
-                losses = trained.sample_losses
-                taken = TakenStep(
-                    window.step, 1, trained.ids, trained.loss, applied.grad_norm, applied.bad, losses, norms=norms
-                )
+            with self.waits, self.reads:
+                taken, wishes = take_step(run, place, window, several, agreement.wishes())
                 history.push(taken)
+                agreement.stops(wishes)
             self.steps += 1
             if self.steps == 2:  # the first makes the optimizer's state
                 break
@@ -90,3 +110,4 @@ def assert_nobody_waits(train: Callable[..., object], *words: str) -> None:
     train(*words, plugin=watched)
     assert watched.steps == len(watched.read) == 2  # as above
     assert watched.waits.found == []
+    assert watched.reads.found == []

@@ -19,7 +19,7 @@ from loracore.training.state.folder import read_state
 from tests.toy_runs import TrainToy
 
 #: What two runs may differ in that were trained alike.
-_OF_THE_PROCESS = ("session_id", "config", "retention")
+_OF_THE_PROCESS = ("session_id", "started", "config", "retention")
 
 
 class StopAt:

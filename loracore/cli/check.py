@@ -19,7 +19,7 @@ from loracore.cli.train import data_problems
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.datasets import read_datasets
-from loracore.config.options import DataOptions, TrainingOptions
+from loracore.config.options import TrainingOptions
 from loracore.config.plugin_findings import dataset_findings
 from loracore.config.sound_datasets import sound_datasets
 from loracore.config.toml_file import TomlFile
@@ -75,9 +75,9 @@ def check(asked: Asked, *, json: bool) -> None:
 def _findings(asked: Asked, *, show: bool) -> Findings:
     """Look at the pictures, as far as it is known where they are."""
     config = asked.config
-    if config is None or DataOptions not in config:
+    if config is None:
         return Findings(asked.problems, warnings=("the pictures were not looked at: mend the options first",))
-    training = config[TrainingOptions] if TrainingOptions in config else TrainingOptions()
+    training = config[TrainingOptions]
     datasets, told = _datasets(asked, config)
     if not datasets:
         return Findings(told.problems, told.warnings, told.notes)

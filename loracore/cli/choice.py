@@ -32,7 +32,7 @@ def chosen_plugins(layers: Iterable[Sequence[Given]], core: Declared) -> PluginO
     """Return which plugins these layers of options name; raises ConfigError where a name is no name."""
     names = {field.name for field in fields(PluginOptions)}
     checked = check([[each for each in layer if each.name in names] for layer in layers], core)
-    if checked.config is None:
+    if checked.problems:
         raise ConfigError.of(checked.problems)
     return checked.config[PluginOptions]
 

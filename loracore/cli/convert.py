@@ -11,7 +11,7 @@ from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 from loracore.cli.weight_files import reader, saved_as, target_problems
 from loracore.config.config import Config
-from loracore.config.options import NetworkOptions, SavingOptions
+from loracore.config.options import NetworkOptions
 from loracore.errors import Problem
 from loracore.weights.options import ConvertOptions
 
@@ -29,7 +29,7 @@ def _problems(config: Config) -> Iterator[Problem]:
 @run_command(
     needs=("arch", "network_weights", "save_to"),
     tables=_TABLES,
-    read=reader(_TABLES, (NetworkOptions, SavingOptions), _problems),
+    read=reader(_TABLES, _problems),
 )
 def convert(request: Request) -> None:
     """Write a network's file with the names of diffusers (PEFT), or one that has those with kohya's.

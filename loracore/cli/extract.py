@@ -11,7 +11,7 @@ from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 from loracore.cli.weight_files import reader, saved_as, target_problems
 from loracore.config.config import Config
-from loracore.config.options import ModelOptions, SavingOptions
+from loracore.config.options import ModelOptions
 from loracore.errors import Problem
 from loracore.weights.options import ExtractOptions
 
@@ -31,7 +31,7 @@ def _problems(config: Config) -> Iterator[Problem]:
 @run_command(
     needs=("arch", "pretrained_model_name_or_path", "tuned_model", "save_to"),
     tables=_TABLES,
-    read=reader(_TABLES, (ModelOptions, SavingOptions), _problems),
+    read=reader(_TABLES, _problems),
 )
 def extract(request: Request) -> None:
     """Write the LoRA that turns the base model into the tuned one; its path is printed.

@@ -18,8 +18,10 @@ from typing import IO
 
 import click
 
+from loracore.cli.secret_flags import handing_over, parted
 from loracore.config.config import Config
 from loracore.config.options import ProcessOptions
+from loracore.config.secret_values import secret_names
 from loracore.errors import ConfigError
 
 #: Seconds that the other processes have to end by themselves after one has failed, and again after they were asked to.
@@ -54,10 +56,10 @@ def check_launcher(config: Config) -> None:
     if launched_by_another() and given not in (None, count):
         message = f"num_processes is {given}, but the launcher has started {count}"
         raise ConfigError(message, where=place, fix="leave num_processes out: the launcher decides")
-    for name, fix in (("DEEPSPEED", "leave it out"), ("FSDP", "use fp8_base or blocks_to_swap for a large model")):
+    for name in ("DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in {"true", "1"}:
-            message = f"accelerate is set up for {name}, which shards what is trained; here that is small, and is not"
-            raise ConfigError(message, where="accelerate launch", fix=fix)
+            message = f"accelerate is set up for {name}, which divides what is trained; here that is small, and is not"
+            raise ConfigError(message, where="accelerate launch", fix="leave it out; use FSDP for a large model")
 
 
 def leave_to_processes(config: Config) -> None:
@@ -73,18 +75,20 @@ def leave_to_processes(config: Config) -> None:
             logging.disable(logging.WARNING)
         return
     context = click.get_current_context()
-    context.exit(launch([str(context.info_name), *context.args], count))
+    words, secret = parted(context.args, secret_names(config))
+    context.exit(launch([str(context.info_name), *words], count, secret))
 
 
-def launch(words: Sequence[str], count: int) -> int:
+def launch(words: Sequence[str], count: int, secret: Sequence[str] = ()) -> int:
     """Run ``loracore`` with these words in ``count`` processes on this machine; return the first failure's exit code.
 
-    The main process has this one's input and output; of another, only what it fails of is shown. SIGINT and SIGTERM are
-    handed on, and waited for. Raises ConfigError when this machine has fewer devices than processes.
+    Words that are ``secret`` reach them on another way than their command lines. The main process has this one's input
+    and output; of another, only what it fails of is shown. SIGINT and SIGTERM are handed on, and waited for. Raises
+    ConfigError when this machine has fewer devices than processes.
     """
     _check_devices(count)
     with ExitStack() as stack:
-        environment, children = _environment(count), list[Child]()
+        environment, children = {**_environment(count), **handing_over(secret)}, list[Child]()
         stack.enter_context(_handed_on(children))
         for index in range(count):
             errors = stack.enter_context(tempfile.TemporaryFile()) if index else None

@@ -12,7 +12,7 @@ from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 from loracore.cli.weight_files import reader, saved_as, target_problems
 from loracore.config.config import Config
-from loracore.config.options import ModelOptions, PluginOptions, SavingOptions
+from loracore.config.options import ModelOptions, PluginOptions
 from loracore.errors import Problem, printable
 from loracore.weights.options import MergeOptions
 
@@ -56,7 +56,7 @@ def _method_problems(config: Config) -> Iterator[Problem]:
 @run_command(
     needs=("models", "save_to"),
     tables=_TABLES,
-    read=reader(_TABLES, (PluginOptions, ModelOptions, SavingOptions), _problems),
+    read=reader(_TABLES, _problems),
 )
 def merge(request: Request) -> None:
     """Write base model and trained networks as one checkpoint in the original layout; its path is printed.

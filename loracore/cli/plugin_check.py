@@ -12,6 +12,7 @@ import pluggy
 
 from loracore import hookspecs
 from loracore.config.declared import declare
+from loracore.config.optimizer_names import named_optimizer
 from loracore.config.options import CORE_OPTIONS
 from loracore.errors import LoracoreError
 from loracore.plugins import InstalledPlugin, import_plugin
@@ -43,8 +44,10 @@ def contract_fault(plugin: InstalledPlugin) -> str:
     """Import a plugin here and return what is wrong with it, or an empty text.
 
     A plugin imports without torch, states its API version, implements only hooks that exist, and declares options that
-    no table of the core has.
+    no table of the core has. An optimizer is a class that `optimizer_type` can choose.
     """
+    if plugin.kind == "optimizer":
+        return _optimizer_fault(plugin)
     try:
         module = import_plugin(plugin)
         if "torch" in sys.modules:
@@ -60,6 +63,21 @@ def contract_fault(plugin: InstalledPlugin) -> str:
     except (LoracoreError, pluggy.PluginValidationError) as error:
         return str(error)
     return ""
+
+
+def _optimizer_fault(plugin: InstalledPlugin) -> str:
+    from torch.optim import Optimizer
+
+    from loracore.training.updates.classes import imported_class
+
+    if named_optimizer(plugin.name) is not None:
+        return f"the name is that of an optimizer of loracore's own, which optimizer_type = {plugin.name} chooses"
+    module, _, kind = plugin.module.partition(":")
+    try:
+        found = imported_class(module, kind, "optimizer_type")
+    except LoracoreError as error:
+        return str(error)
+    return "" if issubclass(found, Optimizer) else f"{kind} is no optimizer of torch"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from loracore.cli.plugin_check import fault
-from loracore.plugins import InstalledPlugin, installed_plugins
+from loracore.plugins import InstalledPlugin, installed_optimizers, installed_plugins
 
 
 @click.command(short_help="Show the installed plugins.")
@@ -18,9 +18,11 @@ from loracore.plugins import InstalledPlugin, installed_plugins
 def plugins(*, as_json: bool, check: bool) -> None:
     """Show the installed plugins: name, kind, package, version, module; nothing is imported.
 
+    Optimizers that packages offer by a name are among them.
+
     With --check the exit code is 1 when a plugin is broken.
     """
-    installed = installed_plugins()
+    installed = [*installed_plugins(), *installed_optimizers()]
     faults = {plugin: fault(plugin, installed) for plugin in installed} if check else {}
     if as_json:
         click.echo(json.dumps([_as_object(plugin, faults) for plugin in installed], indent=2))

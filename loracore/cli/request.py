@@ -16,14 +16,15 @@ from loracore.config.declared import Declared
 from loracore.config.flags import Flags, read_flags
 from loracore.config.given import Given
 from loracore.config.needs import missing
-from loracore.config.plugin_findings import plugin_findings
+from loracore.config.plugin_findings import certain, plugin_findings
 from loracore.config.sections import Sections, holds_data_set, read_sections
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.errors import ConfigError, Problem
 
 _NOTHING = Sections((), ())
 
-#: Looks for more mistakes once something is wrong: the tables in which nothing is, and the document → problems.
+#: Looks for more mistakes once something is wrong: the options without those whose values do not fit, and the document
+#: → problems.
 Also = Callable[[Config, TomlFile | None], Sequence[Problem]]
 
 
@@ -82,18 +83,16 @@ def read_request(
     """
     words, plugins, declared = _settled(_Line(argv, beneath, opens_config), needs, tables)
     checked = check(words.layers, declared)
-    config = checked.config
     lacking = missing(checked.given, needs)
-    problems = [*words.problems, *checked.problems, *lacking]
-    notes: tuple[str, ...] = (*words.beneath.notes, *words.sections.notes)
-    if config is not None:
-        judged = plugin_findings(plugins.hook, config)
-        config, told = judged.config, {problem.where for problem in lacking if problem.where}
-        problems += [problem for problem in judged.problems if problem.where not in told]
-        notes = (*notes, *judged.notes, *idle_sources(config, words.document))
-    if config is None or problems:
-        raise ConfigError.of([*problems, *(also(checked.partial, words.document) if also else ())])
-    return Request(config, plugins, words.document, notes)
+    problems, told = [*words.problems, *checked.problems, *lacking], {one.where for one in lacking if one.where}
+    judged = plugin_findings(plugins.hook, checked.config)
+    problems += [problem for problem in certain(judged.problems, checked.doubtful) if problem.where not in told]
+    if problems:
+        more = also(judged.config, words.document) if also else ()
+        raise ConfigError.of([*problems, *certain(more, checked.doubtful)])
+    written = (*words.beneath.notes, *words.sections.notes)
+    notes = (*written, *judged.notes, *idle_sources(judged.config, words.document))
+    return Request(judged.config, plugins, words.document, notes)
 
 
 def _settled(line: _Line, needs: Collection[str], tables: Tables) -> tuple[_Words, pluggy.PluginManager, Declared]:

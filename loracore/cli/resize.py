@@ -13,7 +13,7 @@ from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 from loracore.cli.weight_files import reader, saved_as, target_problems
 from loracore.config.config import Config
-from loracore.config.options import NetworkOptions, SavingOptions
+from loracore.config.options import NetworkOptions
 from loracore.errors import Problem, printable
 from loracore.weights.options import ResizeOptions
 
@@ -45,7 +45,7 @@ def _problems(config: Config) -> Iterator[Problem]:
 @run_command(
     needs=("network_weights", "save_to", "new_rank"),
     tables=_TABLES,
-    read=reader(_TABLES, (NetworkOptions, SavingOptions), _problems),
+    read=reader(_TABLES, _problems),
 )
 def resize(request: Request) -> None:
     """Write a LoRA file with smaller ranks, those that keep most of each module's change; its path is printed.

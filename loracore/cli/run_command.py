@@ -15,6 +15,7 @@ from loracore.cli.completion import complete_words
 from loracore.cli.config_switches import CONFIG_SWITCHES, OUTPUT, PRINT, show_config, write_config
 from loracore.cli.request import read_request
 from loracore.cli.run_help import run_help
+from loracore.cli.secret_flags import handed_over
 from loracore.config.given import underscored
 
 #: How a command's words are read: the words and the needed options → what its body gets.
@@ -60,7 +61,7 @@ class RunCommand(click.Command):
             return write_config(argv, self.tables)
         assert self.callback is not None
         own = {name: name in given for name in self.own_switches}
-        return ctx.invoke(self.callback, self.read(argv, self.needs), **own)
+        return ctx.invoke(self.callback, self.read([*argv, *handed_over()], self.needs), **own)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Complete option names, choices and plugin names of the architecture on the line."""

@@ -18,7 +18,7 @@ from loracore.errors import LoracoreError, Problem
 def sound_config(words: Sequence[str], problems: Sequence[Problem]) -> tuple[Config, TomlFile | None] | None:
     """Return the options and CONFIG as if what the problems name did not stand there; None where CONFIG is unreadable.
 
-    For looking at pictures in spite of mistakes. A table in which something is wrong even so is not in the config.
+    For looking at pictures in spite of mistakes.
     """
     declared = _known(words)
     try:
@@ -31,7 +31,7 @@ def sound_config(words: Sequence[str], problems: Sequence[Problem]) -> tuple[Con
     # where plugins are missing, nobody has looked at the other options yet
     wrong = {problem.where for problem in (*problems, *check(layers, declared).problems)}
     sound = [[each for each in layer if each.place not in wrong] for layer in layers]
-    return check(sound, declared).partial, document
+    return check(sound, declared).config, document
 
 
 def _known(words: Sequence[str]) -> Declared:

@@ -4,37 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
-from loracore.cli.launching import leave_to_processes
+from loracore.cli.fsdp import wanted_sharding
+from loracore.cli.launching import leave_to_processes, rank
 from loracore.cli.request import Request, read_request
 from loracore.cli.resolved import ResolvedConfig
-from loracore.cli.resume_command import resume_command
+from loracore.cli.resume_command import StandingStates, resume_command
 from loracore.cli.run_command import run_command
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.datasets import read_datasets
-from loracore.config.options import DataOptions
+from loracore.config.options import SavingOptions, StateOptions
 from loracore.config.plugin_findings import dataset_findings
+from loracore.config.secret_values import secret_names
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from loracore.training.control import Interrupted
+from loracore.training.outputs import in_the_way, result_files
+from loracore.training.state.names import LATEST, state_names
 
 _INTERRUPTED = 130
 
 
 def data_problems(config: Config, document: TomlFile | None) -> Sequence[Problem]:
-    """Return what is wrong with the data sets, as far as their options are known."""
+    """Return what is wrong with the data sets."""
     try:
-        if DataOptions in config:
-            read_datasets(config, document)
+        read_datasets(config, document)
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def result_problems(config: Config, _document: TomlFile | None = None) -> Sequence[Problem]:
+    """Return the results that a run must not replace, as far as can be told before its state is looked for.
+
+    To be told with other mistakes: a run alone, which holds its folder, knows for certain.
+    """
+    saving, resume = config[SavingOptions], config[StateOptions].resume
+    if saving.output_dir is None or saving.overwrite:
+        return ()
+    files = result_files(saving)
+    if resume == LATEST or (resume is not None and state_names(files).holds(Path(resume).expanduser())):
+        return ()  # a run that goes on replaces its own
+    return in_the_way(files)
 
 
 def read_with_data(words: Sequence[str], needs: Collection[str]) -> Request:
@@ -56,32 +70,50 @@ def with_datasets(request: Request) -> tuple[Request, tuple[DatasetSpec, ...]]:
     return replace(request, notes=(*request.notes, *notes)), datasets
 
 
-@run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"), read=read_with_data)
+def _read(words: Sequence[str], needs: Collection[str]) -> Request:
+    """Read the request; when it is wrong, with all else that a run would refuse."""
+    return read_request(words, needs, also=lambda *known: [*data_problems(*known), *result_problems(*known)])
+
+
+@run_command(needs=("arch", "pretrained_model_name_or_path", "output_dir"), read=_read)
 def train(request: Request) -> None:
     """Train a network and save it; the path of the final file is printed."""
-    request, datasets = with_datasets(request)
+    try:
+        request, datasets = with_datasets(request)
+    except ConfigError as error:
+        raise ConfigError.of([*error.problems, *result_problems(request.config)]) from error
+    sharding = wanted_sharding(request.config)
     leave_to_processes(request.config)
 
     from loracore.training import train as training  # brings torch: options can no longer be wrong
     from loracore.training.control import Interrupted
 
     request.plugins.register(ResolvedConfig(request.config, request.document), name="resolved config")
+    states = StandingStates()
+    request.plugins.register(states, name="standing states")
     try:
-        path = training.train(request.config, request.plugins, datasets, request.notes)
+        path = training.train(request.config, request.plugins, datasets, request.notes, sharding)
     except Interrupted as interrupt:
-        _say_interrupted(request.config, interrupt)
+        say_how_to_go_on(request.config, states, f"interrupted behind step {interrupt.step}", interrupt.step)
         raise click.exceptions.Exit(_INTERRUPTED) from interrupt
+    except (Exception, KeyboardInterrupt):
+        if states.newest is not None:
+            say_how_to_go_on(request.config, states, "the run ended too early")
+        raise
     if path is not None:
         click.echo(path)
 
 
-def _say_interrupted(config: Config, interrupt: Interrupted) -> None:
-    """Say on stderr what was saved, and how the run goes on."""
-    from loracore.training.environment import secrets
-
-    if interrupt.state is None:
-        click.echo(f"interrupted behind step {interrupt.step}", err=True)
+def say_how_to_go_on(config: Config, states: StandingStates, what: str, step: int | None = None) -> None:
+    """Say on stderr what happened, behind which ``step``, and with which command the run goes on, if with any."""
+    if rank():
         return
-    words = click.get_current_context().args
-    click.echo(f"interrupted behind step {interrupt.step}; state and network are saved, go on with:", err=True)
-    click.echo(resume_command(words, interrupt.state, secrets(config)), err=True)
+    if states.newest is None:
+        click.echo(f"{what}; no state of it is saved", err=True)
+        return
+    saved, path = states.newest
+    stands = "; it is saved" if step == saved else f"; step {saved} is the last that is saved"
+    flags = [f"--{name}" for name in secret_names(config) if config.given(name) and config.place(name) == f"--{name}"]
+    again = f" (give {' and '.join(flags)} again)" if flags else ""
+    click.echo(f"{what}{stands}; go on{again} with:", err=True)
+    click.echo(resume_command(click.get_current_context().args, path, secret_names(config)), err=True)

@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
 
 def reader(
-    own: Tables, others: Tables, problems: Callable[[Config], Iterable[Problem]]
+    own: Tables, problems: Callable[[Config], Iterable[Problem]]
 ) -> Callable[[Sequence[str], Collection[str]], Request]:
-    """Return how a command reads its words: what is wrong with its files is told together with all else.
-
-    ``problems`` finds it, from the command's own tables and the ``others``.
-    """
+    """Return how a command with ``own`` tables reads its words: its files' ``problems`` are told with all else."""
 
     def found(config: Config, _document: TomlFile | None = None) -> list[Problem]:
-        return list(problems(config)) if all(table in config for table in (*own, *others)) else []
+        return list(problems(config))
 
     def read(words: Sequence[str], needs: Collection[str]) -> Request:
         request = read_request(words, needs, tables=own, also=found)

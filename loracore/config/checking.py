@@ -22,13 +22,10 @@ _OWN_MESSAGES = frozenset({"value_error", "assertion_error"})
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A config where every value fits its option, else None; what was given and counts; and what is wrong.
+    """The config as if the ``doubtful`` options, whose values do not fit, were not given; what was; what is wrong."""
 
-    ``partial`` holds the tables in which nothing is wrong, to look for more mistakes.
-    """
-
-    config: Config | None
-    partial: Config
+    config: Config
+    doubtful: frozenset[str]
     given: Mapping[str, Given]
     problems: tuple[Problem, ...]
 
@@ -42,15 +39,15 @@ def check(layers: Iterable[Sequence[Given]], declared: Declared) -> Checked:
     known |= second_door
     values, mistakes = _converted(known, declared.options)
     tables, refused = _validated(declared, values, known)
-    doubtful = {declared.options[name].table for name in known if name not in values}
-    sound = [table for table in tables if type(table) not in doubtful]
-    made = Config(sound, {name: each.place for name, each in known.items()})
-    return Checked(None if mistakes or refused else made, made, known, (*problems, *found, *mistakes, *refused))
+    doubtful = frozenset(refused) | (known.keys() - values.keys())
+    made = Config(tables, {name: each.place for name, each in known.items() if name not in doubtful})
+    wrong = (*problems, *found, *mistakes, *refused.values())
+    return Checked(made, doubtful, known, wrong)
 
 
 def _unknown(given: Given, declared: Declared) -> Problem:
     names = declared.options
-    refused = refusal(given.name)
+    refused = declared.refused.get(given.name) or refusal(given.name)
     if refused is not None:
         return Problem(f"{given.name} is not supported: {refused.message}", given.place, refused.fix)
     longer = [name for name in names if name.startswith(given.name)] if given.name else []
@@ -82,20 +79,22 @@ def _holds_nul(value: Any) -> bool:
 
 def _validated(
     declared: Declared, values: Mapping[str, Any], known: Mapping[str, Given]
-) -> tuple[list[Any], list[Problem]]:
-    """Make every table from its values; a problem for each option that pydantic refuses."""
+) -> tuple[list[Any], dict[str, Problem]]:
+    """Make every table from its values; a problem for each option that pydantic refuses, which is left out then."""
     tables: list[Any] = []
-    problems = []
+    problems: dict[str, Problem] = {}
     for table in declared.tables:
         mine = {name: value for name, value in values.items() if declared.options[name].table is table}
+        adapter: TypeAdapter[Any] = TypeAdapter(table)
         try:
-            tables.append(TypeAdapter(table).validate_python(mine))
+            tables.append(adapter.validate_python(mine))
         except ValidationError as error:
-            problems += _refused(error, declared.options, known)
+            problems |= _refused(error, declared.options, known)
+            tables.append(adapter.validate_python({name: mine[name] for name in mine if name not in problems}))
     return tables, problems
 
 
-def _refused(error: ValidationError, options: Mapping[str, Option], known: Mapping[str, Given]) -> list[Problem]:
+def _refused(error: ValidationError, options: Mapping[str, Option], known: Mapping[str, Given]) -> dict[str, Problem]:
     """Return one problem an option; a union reports once for each of its members."""
     problems: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
@@ -106,4 +105,4 @@ def _refused(error: ValidationError, options: Mapping[str, Option], known: Mappi
             given = replace(given, place=given.item_place(index))
         reason = detail["msg"] if detail["type"] in _OWN_MESSAGES else ""
         problems.setdefault(name, mistyped(options[name], given, reason=reason))
-    return list(problems.values())
+    return problems

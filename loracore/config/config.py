@@ -117,6 +117,11 @@ class Config:
         secret = self._marked("secret")
         return {name: value for name, value in self if name not in secret}
 
+    def sent(self) -> dict[str, Any]:
+        """Return every option but the secret ones and the places of files: what may leave the machine."""
+        places = self._marked("place")
+        return {name: value for name, value in self.shown().items() if name not in places}
+
     def differing(self) -> dict[str, Any]:
         """Return every option but the secret ones whose value is not the default."""
         defaults = {each.name: default_of(each) for kind in self._tables for each in fields(kind)}
@@ -158,6 +163,7 @@ def default_of(field: Field[Any]) -> Any:
 
 def _extras(table: type) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Give every option of a table with what ``option`` noted beside its help and range."""
-    for name, hint in get_type_hints(table, include_extras=True).items():
-        infos = [part for part in hint.__metadata__ if isinstance(part, FieldInfo)]
+    hints = get_type_hints(table, include_extras=True)
+    for name in (each.name for each in fields(table)):
+        infos = [part for part in hints[name].__metadata__ if isinstance(part, FieldInfo)]
         yield from ((name, info.json_schema_extra) for info in infos if isinstance(info.json_schema_extra, dict))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import annotated_types
 from pydantic.fields import FieldInfo
 
+from loracore.config.refused import Refusal
 from loracore.errors import PluginError, Problem
 
 #: How many values an option takes: a switch none, a list any number.
@@ -37,10 +38,11 @@ class Option:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Declared:
-    """Every table of a run in its owners' order, and every option by name."""
+    """Every table of a run in its owners' order, every option by name, and what these tables refuse."""
 
     tables: tuple[type, ...]
     options: Mapping[str, Option]
+    refused: Mapping[str, Refusal]
 
     def network_args(self) -> list[str]:
         """Return the names that may be given in ``network_args``."""
@@ -63,7 +65,13 @@ def declare(owned: Iterable[tuple[str, Iterable[type]]]) -> Declared:
                 options[found.name] = found
     if problems:
         raise PluginError.of(problems)
-    return Declared(tuple(tables), options)
+    return Declared(tuple(tables), options, {name: why for table in tables for name, why in refused_by(table).items()})
+
+
+def refused_by(table: type) -> Mapping[str, Refusal]:
+    """Return the options of other kinds of plugins that a table refuses with a reason: its class variable REFUSES."""
+    found: Mapping[str, Refusal] = vars(table).get("REFUSES", {})
+    return found
 
 
 def _two_owners(first: Option, second: Option) -> Problem:

@@ -8,7 +8,7 @@ from typing import Any
 
 from loracore.config.optimizer_names import ARGUMENTS, optimizer_name
 from loracore.config.options import TrainingOptions
-from loracore.errors import ConfigError
+from loracore.errors import ConfigError, Problem
 
 _WORDS = (("true", True), ("false", False), ("null", None), ("none", None))
 
@@ -16,17 +16,28 @@ _WORDS = (("true", True), ("false", False), ("null", None), ("none", None))
 def parse_arguments(items: Sequence[str], option: str) -> dict[str, Any]:
     """Return ``key=value`` items as a dictionary: Python literals, true/false/null, otherwise text.
 
-    The first ``=`` of an item divides it; ``0.9,0.999`` is a tuple. Raises ConfigError for an item without key, and
-    for a key that stands there twice.
+    The first ``=`` of an item divides it; ``0.9,0.999`` is a tuple. Raises ConfigError with every item that has no key,
+    and every key that stands there twice.
     """
-    found: dict[str, Any] = {}
-    for item in items:
-        name, value = _parse(item, option)
-        if name in found:
-            message = f"'{name}' is given twice"
-            raise ConfigError(message, where=f"--{option}", fix="leave one of them out")
-        found[name] = value
+    found, problems = read_arguments(items, option)
+    if problems:
+        raise ConfigError.of(problems)
     return found
+
+
+def read_arguments(items: Sequence[str], option: str) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the items that are ``key=value``, as ``parse_arguments`` does, and a problem for each other."""
+    found: dict[str, Any] = {}
+    problems = []
+    for item in items:
+        name, equals, text = (part.strip() for part in item.partition("="))
+        if not equals or not name.isidentifier():
+            problems.append(Problem(f"'{item}' is not key=value", f"--{option}"))
+        elif name in found:
+            problems.append(Problem(f"'{name}' is given twice", f"--{option}", "leave one of them out"))
+        else:
+            found[name] = _value(text)
+    return found, problems
 
 
 def optimizer_arguments(training: TrainingOptions) -> dict[str, Any]:
@@ -47,15 +58,11 @@ def finds_own_rates(training: TrainingOptions) -> bool:
     return optimizer_name(training) == "Adafactor" and bool(optimizer_arguments(training).get("relative_step", True))
 
 
-def _parse(item: str, option: str) -> tuple[str, Any]:
-    name, equals, text = item.partition("=")
-    if not equals or not name.strip().isidentifier():
-        message = f"'{item}' is not key=value"
-        raise ConfigError(message, where=f"--{option}")
+def _value(text: str) -> Any:
     for word, value in _WORDS:
-        if text.strip().lower() == word:
-            return name.strip(), value
+        if text.lower() == word:
+            return value
     try:
-        return name.strip(), ast.literal_eval(text.strip())
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return name.strip(), text.strip()
+        return text

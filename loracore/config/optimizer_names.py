@@ -17,36 +17,63 @@ class NamedOptimizer:
     name: str
     module: str  # imported only when it is chosen
     kind: str  # the class in it
-    package: str = ""  # the distribution that brings it; empty: one that loracore needs anyway
-    extra: str = ""  # pip install loracore[extra]
+
+    @property
+    def package(self) -> str:
+        """The distribution that brings it; empty: one that loracore needs anyway."""
+        return self.module.partition(".")[0].replace("_", "-") if package_of(self.module).extra else ""
 
 
-def _of(module: str, package: str, extra: str, *names: str) -> tuple[NamedOptimizer, ...]:
-    return tuple(NamedOptimizer(name, module, name, package, extra) for name in names)
+def _of(module: str, *names: str) -> tuple[NamedOptimizer, ...]:
+    return tuple(NamedOptimizer(name, module, name) for name in names)
 
 
 NAMED: tuple[NamedOptimizer, ...] = (
     NamedOptimizer("AdamW", "torch.optim", "AdamW"),
-    *_of("bitsandbytes.optim", "", "", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit", "PagedAdamW32bit"),
-    *_of("lion_pytorch", "lion-pytorch", "lion", "Lion"),
-    *_of("bitsandbytes.optim", "", "", "Lion8bit", "PagedLion8bit"),
+    *_of("bitsandbytes.optim", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit", "PagedAdamW32bit"),
+    *_of("lion_pytorch", "Lion"),
+    *_of("bitsandbytes.optim", "Lion8bit", "PagedLion8bit"),
     NamedOptimizer("SGDNesterov", "torch.optim", "SGD"),
     NamedOptimizer("SGDNesterov8bit", "bitsandbytes.optim", "SGD8bit"),
-    NamedOptimizer("DAdaptation", "dadaptation.experimental", "DAdaptAdamPreprint", "dadaptation", "dadaptation"),
-    *_of("dadaptation.experimental", "dadaptation", "dadaptation", "DAdaptAdamPreprint", "DAdaptAdanIP"),
-    *_of("dadaptation", "dadaptation", "dadaptation", "DAdaptAdaGrad", "DAdaptAdam", "DAdaptAdan"),
-    *_of("dadaptation", "dadaptation", "dadaptation", "DAdaptLion", "DAdaptSGD"),
-    *_of("prodigyopt", "prodigyopt", "prodigy", "Prodigy"),
+    NamedOptimizer("DAdaptation", "dadaptation.experimental", "DAdaptAdamPreprint"),
+    *_of("dadaptation.experimental", "DAdaptAdamPreprint", "DAdaptAdanIP"),
+    *_of("dadaptation", "DAdaptAdaGrad", "DAdaptAdam", "DAdaptAdan"),
+    *_of("dadaptation", "DAdaptLion", "DAdaptSGD"),
+    *_of("prodigyopt", "Prodigy"),
     NamedOptimizer("Adafactor", "transformers.optimization", "Adafactor"),
-    *_of("schedulefree", "schedulefree", "schedulefree", "AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree"),
+    *_of("schedulefree", "AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree"),
 )
 
-#: Extras of packages that no name above needs, for dotted classes.
-EXTRAS: Mapping[str, str] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class OptimizerPackage:
+    """What is known of all optimizers of a package, those that have no name included."""
+
+    extra: str = ""  # pip install loracore[extra]; empty: loracore needs it anyway
+    adapts: bool = False  # finds the size of its steps itself: learning_rate is a factor on it, best 1
+    waits: bool = False  # makes the host wait in every step: for kernels, or to read sums from the device
+
+
+#: Packages by the name that is imported.
+PACKAGES: Mapping[str, OptimizerPackage] = MappingProxyType(
     {
-        **{one.module.partition(".")[0]: one.extra for one in NAMED if one.extra},
-        "prodigyplus": "prodigy-plus",
-        "pytorch_optimizer": "pytorch-optimizer",
+        "bitsandbytes": OptimizerPackage(waits=True),
+        "lion_pytorch": OptimizerPackage("lion"),
+        "dadaptation": OptimizerPackage("dadaptation", adapts=True, waits=True),
+        "prodigyopt": OptimizerPackage("prodigy", adapts=True, waits=True),
+        "prodigyplus": OptimizerPackage("prodigy-plus", adapts=True, waits=True),
+        "schedulefree": OptimizerPackage("schedulefree"),
+        "pytorch_optimizer": OptimizerPackage("pytorch-optimizer"),
+    }
+)
+_UNKNOWN = OptimizerPackage()
+
+#: Optimizers that keep squares of gradients in the parameters' own dtype.
+SQUARES = frozenset(
+    {
+        *("AdamW", "Adam", "NAdam", "RAdam", "Adagrad", "RMSprop", "Adadelta", "AdamWScheduleFree"),
+        *("RAdamScheduleFree", "Prodigy", "DAdaptation", "DAdaptAdam", "DAdaptAdamPreprint", "DAdaptAdaGrad"),
+        *("DAdaptAdan", "DAdaptAdanIP"),
     }
 )
 
@@ -73,8 +100,10 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 
-#: Packages whose optimizers find the size of their steps themselves and take learning_rate as a factor on it.
-ADAPTING = frozenset({"prodigyopt", "dadaptation", "prodigyplus"})
+
+def package_of(module: str) -> OptimizerPackage:
+    """Return what is known of the package that a module or a class path is of."""
+    return PACKAGES.get(module.partition(".")[0], _UNKNOWN)
 
 
 def named_optimizer(name: str) -> NamedOptimizer | None:
@@ -97,7 +126,7 @@ def adapts(training: TrainingOptions) -> bool:
     """Tell whether the optimizer is one of D-Adaptation or Prodigy, to which learning_rate is a factor, best 1."""
     name = optimizer_name(training)
     found = named_optimizer(name)
-    return (name if found is None else found.module).partition(".")[0] in ADAPTING
+    return package_of(name if found is None else found.module).adapts
 
 
 def takes_one_rate(training: TrainingOptions) -> bool:
@@ -108,3 +137,8 @@ def takes_one_rate(training: TrainingOptions) -> bool:
 def is_schedule_free(training: TrainingOptions) -> bool:
     """Tell by its name whether the optimizer needs no course of the rates; its class alone knows for certain."""
     return "schedulefree" in optimizer_name(training).rpartition(".")[2].lower()
+
+
+def has_one_product(training: TrainingOptions) -> bool:
+    """Tell whether d times the learning rate is one for all groups, of which the field shows the first group's."""
+    return optimizer_name(training).rpartition(".")[2].lower() == "prodigyplusschedulefree"

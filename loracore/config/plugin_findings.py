@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def plugin_findings(hook: pluggy.HookRelay, config: Config) -> Judged:
     problems = tuple(finding.problem(config) for finding in findings if finding.fate in {"wrong", "unsupported"})
     notes = tuple(str(finding.problem(config)) for finding in findings if finding.fate == "without effect")
     return Judged(config, problems, notes)
+
+
+def certain(problems: Iterable[Problem], doubtful: Collection[str]) -> tuple[Problem, ...]:
+    """Return the problems that do not speak of options whose values do not fit: nobody knows what they should be."""
+    named = ((one, set(re.findall(r"\w+", f"{one.where} {one.message} {one.fix}"))) for one in problems)
+    return tuple(one for one, words in named if words.isdisjoint(doubtful))
 
 
 def dataset_findings(

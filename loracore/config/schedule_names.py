@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from loracore.config.optimizer_arguments import parse_arguments
+from loracore.config.optimizer_arguments import read_arguments
 from loracore.config.options import TrainingOptions
-from loracore.errors import ConfigError, did_you_mean
+from loracore.errors import ConfigError, Problem, did_you_mean
 
 ARGS = "lr_scheduler_args"
 WARMUP = "lr_warmup_steps"
@@ -73,21 +73,23 @@ REFUSED_SCHEDULES: Mapping[str, str] = MappingProxyType(
 
 
 def course_arguments(training: TrainingOptions) -> dict[str, Any]:
-    """Return ``lr_scheduler_args`` of a named course; raises ConfigError for an item that it does not take."""
-    named = SCHEDULES[training.lr_scheduler]
-    found = parse_arguments(training.lr_scheduler_args, ARGS)
-    for name, value in found.items():
-        if name not in named.arguments:
-            instead = f"lr_scheduler_{name}"
-            fix = f"give --{instead}" if instead in named.options else did_you_mean(name, named.arguments)
-            raise _refused(training, f"takes no argument '{name}'", fix)
-        if not isinstance(value, named.arguments[name]) or isinstance(value, bool):
-            raise _refused(training, f"cannot take {name}={value}", "")
-    for name in {"warmup_type", "decay_type"} & found.keys():
-        if found[name] not in RAMPS:
-            raise _refused(training, f"knows no {name} '{found[name]}'", f"one of {', '.join(RAMPS)}")
+    """Return ``lr_scheduler_args`` of a named course; raises ConfigError with every item that it does not take."""
+    found, misread = read_arguments(training.lr_scheduler_args, ARGS)
+    problems = (*misread, *_refused(training.lr_scheduler, found))
+    if problems:
+        raise ConfigError.of(problems)
     return found
 
 
-def _refused(training: TrainingOptions, message: str, fix: str) -> ConfigError:
-    return ConfigError(f"{training.lr_scheduler} {message}", where=f"--{ARGS}", fix=fix)
+def _refused(course: str, arguments: Mapping[str, Any]) -> Iterator[Problem]:
+    """Give a problem for each argument that a named course does not take."""
+    named, where = SCHEDULES[course], f"--{ARGS}"
+    for name, value in arguments.items():
+        if name not in named.arguments:
+            instead = f"lr_scheduler_{name}"
+            fix = f"give --{instead}" if instead in named.options else did_you_mean(name, named.arguments)
+            yield Problem(f"{course} takes no argument '{name}'", where, fix)
+        elif not isinstance(value, named.arguments[name]) or isinstance(value, bool):
+            yield Problem(f"{course} cannot take {name}={value}", where)
+        elif name in {"warmup_type", "decay_type"} and value not in RAMPS:
+            yield Problem(f"{course} knows no {name} '{value}'", where, f"one of {', '.join(RAMPS)}")

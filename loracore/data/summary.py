@@ -75,10 +75,11 @@ def _describe(index: Index, number: int, dataset: DatasetSpec) -> dict[str, Any]
 
 
 def _rows_by_subset(index: Index, dataset: int) -> dict[int, Rows]:
+    """Return the rows of each subset; several sources may be of one: what is trained on, and what is held out."""
     found: dict[int, Rows] = defaultdict(lambda: np.empty(0, dtype=np.int64))
     for number, source in enumerate(index.sources):
         if source.dataset == dataset:
-            found[source.number] = index.rows_of(number)
+            found[source.number] = np.concatenate([found[source.number], index.rows_of(number)])
     return found
 
 

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from loracore import Event, ModelOptions, PluginOptions, TrainingOptions, hookimpl
 from loracore.config.optimizer_arguments import finds_own_rates
-from loracore.config.options import LoggingOptions
+from loracore.config.optimizer_names import optimizer_name
+from loracore.config.options import LoggingOptions, ValidationOptions
 from loracore.config.tracker_names import tracker_names
 from loracore.data.bucket_table import bucket_lines, bucket_table
+from loracore.defaults.validation import due_scopes
 from loracore.errors import printable
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from loracore.training.run import Run
 
 MOST_BUCKETS = 12  # lines of the header
@@ -29,7 +33,7 @@ def happened(run: Run, event: Event) -> None:
         run.progress.start(event.step)
     if event.kind == "step":
         run.progress.advance(event.step, dict(_behind_the_bar(run, event)))
-    found = event_line(event)
+    found = None if _said_before(run, event) else event_line(event)
     if found is not None:
         level, line = found
         run.progress.say(printable(line), level)
@@ -46,10 +50,17 @@ def run_finished(run: Run) -> None:
 def event_line(event: Event) -> tuple[int, str] | None:
     """Return how serious an event is (a level of logging) and its line; None for one that only moves the bar."""
     words = _LINES.get(event.kind)
-    if words is None:
+    if words is None or (event.kind == "finished" and event.values["reason"] == "done"):
         return None
     level, line = words
     return level, line(event.step, event.values)
+
+
+def _said_before(run: Run, event: Event) -> bool:
+    """Tell whether this is a validation's second event: one that is due for step and epoch is told for both."""
+    if event.kind != "validation" or event.values["scope"] != "epoch":
+        return False
+    return "step" in due_scopes(run.config[ValidationOptions], run.length, event.step)
 
 
 def _skipped_line(step: int, values: Mapping[str, Any]) -> str:
@@ -80,6 +91,7 @@ _LINES: Mapping[str, tuple[int, Callable[[int, Mapping[str, Any]], str]]] = Mapp
             lambda step, values: f"step {step}: a preview could not be drawn: {values['message']}",
         ),
         "note": (logging.INFO, lambda _, values: str(values["text"])),
+        "finished": (logging.INFO, lambda step, values: f"the run ended behind step {step}: {values['reason']}"),
     }
 )
 
@@ -117,9 +129,9 @@ def header(run: Run) -> Iterator[str]:
     yield f"length       {length.steps} steps, {length.epochs} epochs of {length.steps_per_epoch}; seed {run.seed}"
     rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())
     training = config[TrainingOptions]
-    course = "relative steps, a course of its own" if finds_own_rates(training) else training.lr_scheduler
-    yield f"optimizer    {training.optimizer_type}: {rates}; {course}"
-    yield f"precision    {model.mixed_precision} on {run.processes.device}"
+    yield f"optimizer    {optimizer_name(training)}: {rates}; {_course(training, run.optimizer)}"
+    many = "1 process" if run.processes.count == 1 else f"{run.processes.count} processes"
+    yield f"precision    {model.mixed_precision} on {run.processes.device}, in {many}"
     memory = list(_spared(model))
     if memory:
         yield f"memory       {', '.join(memory)}"
@@ -129,6 +141,17 @@ def header(run: Run) -> Iterator[str]:
         yield f"trackers     {', '.join(trackers)}" + (f" in {logs.logging_dir}" if logs.logging_dir else "")
     for note in run.notes:
         yield f"note         {note}"
+
+
+def _course(training: TrainingOptions, optimizer: Optimizer) -> str:
+    """Return what becomes of the rates over the run."""
+    from loracore.training.updates.schedule_free import is_schedule_free
+
+    if finds_own_rates(training):
+        return "relative steps, a course of its own"
+    if is_schedule_free(optimizer):
+        return "no course: schedule-free"
+    return training.lr_scheduler_type or training.lr_scheduler
 
 
 def _spared(model: ModelOptions) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Writes every event into ``events.jsonl``, and the run's ``report.html`` when it ends.
 
-Before all others are told, so that a failing extension cannot lose a line.
+Before extensions are told, but for those that ask to be first (``tryfirst``).
 """
 
 from __future__ import annotations

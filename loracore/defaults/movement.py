@@ -33,5 +33,5 @@ def _tell(run: Run, step: int) -> None:
     if not run.processes.main:
         return
     largest = max(run.schedule.base_rates().values())
-    for note in run.movement.notes(step, largest_rate=largest, skipped=run.history.skipped):
+    for note in run.movement.notes(step, largest_rate=largest, all_skipped=run.history.nothing_applied):
         run.tell("note", step, text=note)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from loracore import Finding, ModelOptions, NetworkOptions, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments, parse_arguments
-from loracore.config.optimizer_names import optimizer_name, takes_one_rate
+from loracore.config.optimizer_arguments import finds_own_rates, parse_arguments, read_arguments
+from loracore.config.optimizer_names import SQUARES, is_schedule_free, optimizer_name, takes_one_rate
 from loracore.config.schedule_names import SHAPING
-from loracore.errors import LoracoreError
-from loracore.training.updates.optimizer_choice import choose_optimizer
+from loracore.errors import ConfigError, Problem
+from loracore.training.updates.optimizer_choice import OURS, choose_optimizer
+from loracore.training.updates.signatures import written_problems
 
 #: Options that give learning rates, to everything or to parts.
 RATES = ("learning_rate", "unet_lr", "text_encoder_lr")
@@ -24,15 +25,6 @@ FACTORS = (
     "loraplus_text_encoder_lr_ratio",
 )
 
-
-#: Optimizers that keep squares of gradients in the parameters' own dtype.
-SQUARES = frozenset(
-    {
-        *("AdamW", "Adam", "NAdam", "RAdam", "Adagrad", "RMSprop", "Adadelta", "AdamWScheduleFree"),
-        *("RAdamScheduleFree", "Prodigy", "DAdaptation", "DAdaptAdam", "DAdaptAdamPreprint", "DAdaptAdaGrad"),
-        *("DAdaptAdan", "DAdaptAdanIP"),
-    }
-)
 #: The old spellings, and the names that they stand for.
 OLD = (("use_8bit_adam", "AdamW8bit"), ("use_lion_optimizer", "Lion"))
 
@@ -41,18 +33,17 @@ def optimizer_findings(config: Config) -> Iterator[Finding]:
     """Give what is wrong or without effect with the optimizer that was chosen."""
     training = config[TrainingOptions]
     yield from _old_spellings(config)
-    try:
-        choose_optimizer(training)
-        optimizer_arguments(training)
-    except LoracoreError as error:
-        for one in error.problems:
-            yield Finding("wrong", one.where.removeprefix("--") or "optimizer_type", one.message, one.fix)
-        return
+    problems = tuple(_problems(training))
+    for one in problems:
+        yield Finding("wrong", one.where.removeprefix("--"), one.message, one.fix)
     name = optimizer_name(training)
-    if name == "Adafactor":
+    if name == "Adafactor" and not problems:
         yield from _adafactor(config)
     if takes_one_rate(training):
         yield from _one_rate(config, name)
+    if training.use_ema and is_schedule_free(training):
+        message = f"{name} keeps an average of the weights already, which is what is saved; use_ema would be a second"
+        yield Finding("wrong", "use_ema", message, "drop use_ema, or choose an optimizer without an average of its own")
     if training.fused_backward_pass:
         yield from _fused(config, name)
     if config[ModelOptions].full_fp16 and name in SQUARES:
@@ -64,6 +55,18 @@ def optimizer_findings(config: Config) -> Iterator[Finding]:
         )
         fix = "set optimizer_type to AdamW8bit or Adafactor, or train with full_bf16"
         yield Finding("unsupported", "full_fp16", message, fix)
+
+
+def _problems(training: TrainingOptions) -> Iterator[Problem]:
+    """Give what is wrong with the optimizer's name and arguments; its class is not imported."""
+    arguments, misread = read_arguments(training.optimizer_args, "optimizer_args")
+    try:
+        choice = choose_optimizer(training)
+    except ConfigError as error:
+        yield from error.problems
+    else:
+        yield from written_problems(choice.module, choice.kind, arguments, OURS, "optimizer_args")
+    yield from misread
 
 
 def _old_spellings(config: Config) -> Iterator[Finding]:
@@ -89,13 +92,14 @@ def _one_rate(config: Config, name: str) -> Iterator[Finding]:
         if config.given(option):
             yield Finding("wrong", option, f"{option}: {because}", "leave it out, or choose another optimizer")
     training, network = config[TrainingOptions], config[NetworkOptions]
-    denoiser = training.learning_rate if training.unet_lr is None else training.unet_lr
-    text = training.text_encoder_lr or (training.learning_rate,)
+    common = ("learning_rate", training.learning_rate)
+    denoiser = common if training.unet_lr is None else ("unet_lr", training.unet_lr)
+    text = [("text_encoder_lr", rate) for rate in training.text_encoder_lr] or [common]
     rates = [] if network.network_train_text_encoder_only else [denoiser]
-    rates += [] if network.network_train_unet_only else [*text]
-    if len({rate for rate in rates if rate}) > 1:
+    rates += [] if network.network_train_unet_only else text
+    if len({rate for _, rate in rates if rate}) > 1:
         given = next((one for one in ("text_encoder_lr", "unet_lr") if config.given(one)), "learning_rate")
-        message = f"{because}, and cannot have the learning rates {', '.join(f'{rate:g}' for rate in rates)}"
+        message = f"{because}, and cannot have {', '.join(f'{name} = {rate:g}' for name, rate in rates)}"
         yield Finding("wrong", given, message, "give the same rate everywhere (1 is advised), or 0 to leave a part out")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from loracore.config.config import Config, Finding
 from loracore.config.options import PreviewOptions
@@ -21,6 +22,8 @@ def preview_findings(config: Config) -> Iterator[Finding]:
         fix = "give --sample_every_n_epochs 1, --sample_every_n_steps N or --sample_at_first"
         message = "sample_prompts has no effect: there is no moment at which they would be drawn"
         yield Finding("without effect", "sample_prompts", message, fix)
+        if not Path(options.sample_prompts).expanduser().is_file():
+            yield Finding("wrong", "sample_prompts", "no such file of prompts", "check the path, or leave it out")
     if options.sample_every_n_epochs and options.sample_every_n_steps:
         message = "sample_every_n_steps has no effect: sample_every_n_epochs wins over it"
         yield Finding("without effect", "sample_every_n_steps", message, "leave out one of the two")

@@ -1,6 +1,7 @@
 """Writes the network to a file, and the run's state to a folder: every n epochs, every n steps, and at the end.
 
-Before all others are told, so that a failing extension cannot lose the work.
+Before extensions are told, but for those that ask to be first (``tryfirst``). What one that fails would lose is saved
+all the same, when its error ends the run.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def epoch_done(run: Run, epoch: int, step: int) -> None:
 @hookimpl(tryfirst=True)
 def run_finished(run: Run, step: int) -> None:
     """Save the final file and, if asked for, the final state; return when both stand, or could not be written."""
+    from loracore.training.final_file import save_final
     from loracore.training.state.names import state_names
 
     epoch = run.length.epoch_of(step)
-    run.save(step=step, epoch=epoch, name=run.files.final, reason="final")
+    save_final(run, step)
     states = run.config[StateOptions]
     if states.save_state or states.save_state_on_train_end:
         run.save_state(step, epoch, state_names(run.files).final, "final")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from loracore import Finding, SavingOptions, TrainingOptions
@@ -58,11 +59,26 @@ def _states(config: Config) -> Iterator[Finding]:
         yield Finding("without effect", "save_state", message, fix)
 
 
+def _untold(config: Config) -> Iterator[Finding]:
+    """Give what the file's metadata would have told."""
+    saving, reason = config[SavingOptions], ""
+    told = ["training_comment"]
+    if saving.save_model_as != "safetensors":
+        reason = f"a .{saving.save_model_as} file has no metadata"
+        told += ["no_metadata", *(field.name for field in fields(MetadataOptions))]
+    elif saving.no_metadata:
+        reason = "no_metadata leaves it out"
+    for name in told if reason else ():
+        if config.given(name):
+            yield Finding("without effect", name, f"without effect: {reason}", f"leave {name} out")
+
+
 def _metadata(config: Config) -> Iterator[Finding]:
     saving = config[SavingOptions]
     if saving.save_model_as != "safetensors":
         message = f"a .{saving.save_model_as} file has no metadata: readers cannot tell what it was trained on"
         yield Finding("without effect", "save_model_as", message, "leave it out, for .safetensors")
+    yield from _untold(config)
     thumbnail = config[MetadataOptions].metadata_thumbnail
     if thumbnail is None or thumbnail.startswith("data:"):
         return

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from loracore import Finding, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates
+from loracore.config.optimizer_arguments import finds_own_rates, read_arguments
 from loracore.config.optimizer_names import is_schedule_free, optimizer_name
 from loracore.config.schedule_names import CYCLES, DECAY, LEAST, SCHEDULES, SHAPING, WARMUP
-from loracore.errors import ConfigError
+from loracore.errors import ConfigError, Problem
 from loracore.training.updates.courses import schedule_factor
-from loracore.training.updates.schedule_choice import OPTION, schedule_class
+from loracore.training.updates.schedule_choice import OPTION, OURS, schedule_class
+from loracore.training.updates.signatures import written_problems
 
 NAME = "lr_scheduler"
 ARGS = "lr_scheduler_args"
@@ -35,9 +36,9 @@ def schedule_findings(config: Config) -> Iterator[Finding]:
         yield from _named(config)
 
 
-def problems_of(error: ConfigError) -> Iterator[Finding]:
-    """Give an error's problems as findings."""
-    for one in error.problems:
+def findings_of(problems: Iterable[Problem]) -> Iterator[Finding]:
+    """Give problems as findings."""
+    for one in problems:
         yield Finding("wrong", one.where.removeprefix("--"), one.message, one.fix)
 
 
@@ -56,10 +57,13 @@ def _of_class(config: Config, kind: str) -> Iterator[Finding]:
     for name in (NAME, *SHAPING[1:]):
         if config.given(name):
             yield Finding("without effect", name, f"without effect: {OPTION} decides", f"leave {name} out")
+    arguments, misread = read_arguments(config[TrainingOptions].lr_scheduler_args, ARGS)
     try:
-        schedule_class(kind)
+        module, name = schedule_class(kind)
+        misread += written_problems(module, name, arguments, OURS, ARGS)
     except ConfigError as error:
-        yield from problems_of(error)
+        misread += error.problems
+    yield from findings_of(misread)
 
 
 def _named(config: Config) -> Iterator[Finding]:
@@ -89,7 +93,7 @@ def _length(training: TrainingOptions) -> Iterator[Finding]:
     try:
         schedule_factor(training, steps)
     except ConfigError as error:
-        yield from problems_of(error)
+        yield from findings_of(error.problems)
 
 
 def _use(name: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from loracore import Finding, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.options import StateOptions
+from loracore.config.options import HubOptions, StateOptions
+from loracore.training.state.names import LATEST, aside
 
 
 def state_findings(config: Config) -> Iterator[Finding]:
@@ -22,8 +24,20 @@ def state_findings(config: Config) -> Iterator[Finding]:
             yield Finding("without effect", name, message, "add --save_state")
 
 
+def _place(config: Config) -> Iterator[Finding]:
+    """Give a state that is not there; one that steps aside for a newer one is."""
+    wanted = config[StateOptions].resume
+    if wanted in {None, LATEST} or config[HubOptions].resume_from_huggingface:
+        return
+    path = Path(wanted).expanduser()
+    if not any(place.exists() for place in (path, aside(path), path)):  # it may move in between
+        message, fix = f"there is no state {path}", f"give a state's folder or '{LATEST}', or leave --resume out"
+        yield Finding("wrong", "resume", message, fix)
+
+
 def _beginning(config: Config) -> Iterator[Finding]:
     training = config[TrainingOptions]
+    yield from _place(config)
     given = [name for name in ("initial_step", "initial_epoch") if config.given(name)]
     if config[StateOptions].resume is not None:
         for name in given:

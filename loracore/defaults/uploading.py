@@ -15,7 +15,11 @@ from loracore.config.options import HubOptions, StateOptions
 if TYPE_CHECKING:
     from loracore.training.run import Run
 
-_NEEDING = ("huggingface_path_in_repo", "huggingface_repo_visibility", "save_state_to_huggingface", "async_upload")
+#: Options that say how results are uploaded.
+_NEEDING = (
+    *("huggingface_repo_type", "huggingface_path_in_repo", "huggingface_repo_visibility"),
+    *("save_state_to_huggingface", "async_upload"),
+)
 
 
 @hookimpl
@@ -52,7 +56,8 @@ def happened(run: Run, event: Event) -> None:
 def _uploads(config: Config) -> Iterator[Finding]:
     options = config[HubOptions]
     if options.huggingface_repo_id is None:
-        for name in _NEEDING:
+        token = () if options.resume_from_huggingface else ("huggingface_token",)
+        for name in (*_NEEDING, *token):
             if config.given(name):
                 yield Finding("without effect", name, "without effect: nothing is uploaded without huggingface_repo_id")
     elif options.huggingface_repo_id.count("/") != 1:

@@ -16,13 +16,27 @@ if TYPE_CHECKING:
     from loracore.training.run import Run
 
 
+@hookimpl
+def run_started(run: Run) -> None:
+    """Make up for the validation that a signal has ended, and look for the best files of a run that goes on."""
+    if run.taken and run.processes.main and run.config[ValidationOptions].keep_best:
+        from loracore.training.validation.best_files import settle_best_files
+
+        for note in settle_best_files(run.validations, run.files, run.taken):
+            run.tell("note", run.taken, text=note)
+    if run.validations.owed == run.taken:
+        _validate(run, run.taken)
+
+
 @hookimpl(tryfirst=True)  # and registered behind what saves: of two such the later comes first
 def step_done(run: Run, step: int) -> None:
     """Validate where a step is due, an epoch that ends with it, or both: then once."""
-    if run.held_out is None:
-        return
+    _validate(run, step)
+
+
+def _validate(run: Run, step: int) -> None:
     scopes = tuple(due_scopes(run.config[ValidationOptions], run.length, step))
-    if scopes:
+    if run.held_out is not None and scopes:
         from loracore.training.validation.validating import validate
 
         validate(run, run.held_out, step, scopes)
@@ -32,6 +46,5 @@ def due_scopes(options: ValidationOptions, length: Length, step: int) -> Iterato
     """Give what is due after a step (1-based): "step", "epoch"."""
     if options.validate_every_n_steps and step % options.validate_every_n_steps == 0:
         yield "step"
-    ends_epoch = step % length.steps_per_epoch == 0 or step == length.steps
-    if ends_epoch and options.every_n_epochs and length.epoch_of(step) % options.every_n_epochs == 0:
+    if length.ends_epoch(step) and options.every_n_epochs and length.epoch_of(step) % options.every_n_epochs == 0:
         yield "epoch"

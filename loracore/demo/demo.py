@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pluggy
 import torch
@@ -24,10 +24,7 @@ from loracore.training.phases import Loading
 from loracore.training.processes import join_processes, weight_dtype
 from loracore.training.sampling import Sampling, sample
 from loracore.training.train import train
-from loracore.types import DemoKit, Drawing
-
-if TYPE_CHECKING:
-    from loracore.training.run import Run
+from loracore.types import DemoKit, Drawing, Event
 
 SEED = 7  # of the pictures, before and after alike
 
@@ -51,9 +48,11 @@ class LossRecorder:
         self.losses: list[float] = []
 
     @hookimpl
-    def run_finished(self, run: Run) -> None:
-        """Take over the losses of all steps."""
-        self.losses = list(run.history.losses)
+    def happened(self, event: Event) -> None:
+        """Take over the loss of a step that has become known."""
+        if event.kind == "step":
+            loss = event.values["loss"]
+            self.losses.append(math.nan if loss is None else loss)
 
 
 def run_demo(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
 
 from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import CaptionRules
 from loracore.config.options import LossOptions, ModelOptions, option
+from loracore.config.refused import Refusal
 from loracore.diffusion.preview_findings import flow_preview_findings
 
 #: Tokens of a chunk between its first and its last, which CLIP's 77 positions leave.
@@ -64,16 +66,26 @@ class VaeOptions:
     """Which VAE, and how it computes."""
 
     vae: Annotated[
-        str | None, option("file, diffusers folder or hub id of a VAE; wins over the base model's own", hashed_as="vae")
+        str | None,
+        option(
+            "file, diffusers folder or hub id of a VAE; wins over the base model's own", hashed_as="vae", place=True
+        ),
     ] = None
     #: Latents depend on it where it changes the precision alone: `cache_identity` says so, not the option.
     no_half_vae: Annotated[bool, option("run the VAE in float32: some overflow in half precision")] = False
+
+
+_OF_DDPM = Refusal("it is for denoisers trained with DDPM noise, and this one learns flow matching", "leave it out")
 
 
 @dataclass(frozen=True, slots=True)
 class FlowOptions:
     """Which noise levels a flow-matching denoiser is trained on, and how its loss is weighted over them."""
 
+    #: The other family's options: known, and no strangers to be guessed at.
+    REFUSES: ClassVar[Mapping[str, Refusal]] = MappingProxyType(
+        {each.name: _OF_DDPM for each in fields(DdpmOptions)},
+    )
     weighting_scheme: Annotated[
         Literal["sigma_sqrt", "logit_normal", "mode", "cosmap", "uniform", "none"],
         option("logit_normal and mode spread timesteps, sigma_sqrt and cosmap weight the loss, the others do neither"),
@@ -102,7 +114,7 @@ class TokenizerOptions:
     """Where tokenizers are when they are not beside the model."""
 
     tokenizer_cache_dir: Annotated[
-        str | None, option("folder of tokenizers, looked at before the hub; kept there after a download")
+        str | None, option("folder of tokenizers, looked at before the hub; kept there after a download", place=True)
     ] = None
 
 

@@ -7,17 +7,33 @@ from collections.abc import Iterator
 from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.prompts.prompt import SIDE_STEP
-from loracore.diffusion.preview_findings import preview_size_findings
+from loracore.diffusion.preview_findings import sound_prompts
 
 
 def size_findings(config: Config, step: int, previews: int = SIDE_STEP) -> Iterator[Finding]:
     """Give every data set whose pictures, in buckets or not, are no multiples of ``step`` pixels.
 
-    Nothing of them before the data sets are read. Previews have to be multiples of ``previews`` pixels.
+    Nothing of them before the data sets are read. Previews are drawn in multiples of ``previews`` pixels.
     """
-    yield from preview_size_findings(config, previews)
+    yield from _preview_findings(config, previews)
     for number, dataset in enumerate(config.datasets, 1):
         yield from _findings(number, dataset, step)
+
+
+def floored_size(size: tuple[int, int], step: int) -> tuple[int, int]:
+    """Return the multiples of ``step`` pixels at or below width and height."""
+    width, height = size
+    return width - width % step, height - height % step
+
+
+def _preview_findings(config: Config, step: int) -> Iterator[Finding]:
+    """Give prompts whose pictures become smaller."""
+    for one in sound_prompts(config):
+        width, height = floored_size((one.width, one.height), step)
+        if (width, height) != (one.width, one.height):
+            message = f"the preview's {one.width}x{one.height} becomes {width}x{height}"
+            reason = f"this model draws in multiples of {step} pixels"
+            yield Finding("without effect", "sample_prompts", f"{message}: {reason}", where=one.where)
 
 
 def _findings(number: int, dataset: DatasetSpec, step: int) -> Iterator[Finding]:

@@ -35,15 +35,6 @@ def flow_preview_findings(config: Config) -> Iterator[Finding]:
             yield Finding("without effect", "sample_prompts", message, where=one.where)
 
 
-def preview_size_findings(config: Config, step: int) -> Iterator[Finding]:
-    """Give prompts whose pictures are no multiples of ``step`` pixels."""
-    for one in sound_prompts(config):
-        if one.width % step or one.height % step:
-            message = f"the preview is {one.width}x{one.height}, but this model needs multiples of {step} pixels"
-            fitting = " and ".join(str(side - side % step) for side in (one.width, one.height))
-            yield Finding("wrong", "sample_prompts", message, f"use {fitting}", one.where)
-
-
 def sound_prompts(config: Config) -> tuple[Prompt, ...]:
     """Return the prompts, none where something is wrong with them, which the core says."""
     try:

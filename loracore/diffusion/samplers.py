@@ -33,8 +33,11 @@ _SAMPLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 #: Which timesteps are taken: those that latent diffusion takes, or such that the first is the very last of training.
+#: Those of latent diffusion lie one higher than a multiple of the stride, and of (nearly) all timesteps the first would
+#: be the one behind the last.
 _BY_EQUAL_STRIDES: Mapping[str, Any] = MappingProxyType({"timestep_spacing": "leading", "steps_offset": 1})
 _FROM_THE_END: Mapping[str, Any] = MappingProxyType({"timestep_spacing": "trailing"})
+_MOST_STRIDES = ddpm.STEPS - 2  # some schedulers count a stride more than they take
 #: Has no choice of timesteps: from the very last to the first, always.
 _OWN_SPACING = frozenset({"DPMSolverSinglestepScheduler"})
 #: Share of the picture at the last step of a schedule that leaves none of it: solvers divide by it. Of the smallest
@@ -42,18 +45,20 @@ _OWN_SPACING = frozenset({"DPMSolverSinglestepScheduler"})
 _LEAST_SHARE = 2**-24
 
 
-def ddpm_scheduler(sampler: str, config: Config) -> Any:
+def ddpm_scheduler(sampler: str, config: Config, steps: int) -> Any:
     """Return diffusers' scheduler, which is untyped, for a sampler's name as the field writes it.
 
-    It knows what the model predicts. With ``zero_terminal_snr`` it starts at the very last step, with the rescaled
-    noise schedule. Raises ValueError for names that nobody knows, ImportError for "lms" without scipy.
+    It knows what the model predicts, and is for drawing in 1 to 1000 ``steps``. With ``zero_terminal_snr`` it starts at
+    the very last step, with the rescaled noise schedule. Raises ValueError for names that nobody knows, ImportError for
+    "lms" without scipy.
     """
     options, name = config[DdpmOptions], sampler.removeprefix("k_")
     if name not in _SAMPLERS:
         message = f"'{sampler}' is no sampler"
         raise ValueError(message)
     kind, own = _SAMPLERS[name]
-    spacing = _FROM_THE_END if options.zero_terminal_snr else _BY_EQUAL_STRIDES
+    from_the_end = options.zero_terminal_snr or steps > _MOST_STRIDES
+    spacing = _FROM_THE_END if from_the_end else _BY_EQUAL_STRIDES
     with quiet_libraries(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`algorithm_types", category=FutureWarning)  # "dpmsolver"
         warnings.filterwarnings("ignore", message="__array", category=DeprecationWarning)  # as in `drawing.draw`

@@ -14,6 +14,7 @@ from loracore.errors import ConfigError
 from loracore.memory import float8
 from loracore.memory.block_swap import SLOTS, rotating_places, swap_blocks
 from loracore.memory.checkpointing import checkpoint_blocks
+from loracore.memory.sharding import check_shardable, sharded_parameters
 from loracore.types import Models, Part
 
 #: The denoiser's name among ``Models.modules`` and ``Models.blocks``.
@@ -21,15 +22,19 @@ _DENOISER = "unet"
 _EVERY_PART: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
 
 
-def load_device(config: Config, device: torch.device, parts: Collection[Part] = _EVERY_PART) -> torch.device:
+def load_device(
+    config: Config, device: torch.device, parts: Collection[Part] = _EVERY_PART, *, sharded: bool = False
+) -> torch.device:
     """Return where ``load_models`` should put these parts, to be brought to ``device`` by `fit_models`.
 
-    That is the CPU for a denoiser whose blocks swap and for weights that become float8, so that the device never has to
-    hold more than it will in training. With ``lowram`` weights become float8 on the device: the host is the smaller.
+    That is the CPU for a denoiser whose blocks swap or are ``sharded``, and for weights that become float8, so that the
+    device never has to hold more than it will in training. With ``lowram`` float8 and shards are made on the device:
+    the host is the smaller.
     """
     options = config[ModelOptions]
     text = options.fp8_base and not options.lowram
-    denoiser = bool(options.blocks_to_swap) or text or (options.fp8_base_unet and not options.lowram)
+    spared = (options.fp8_base_unet or sharded) and not options.lowram
+    denoiser = bool(options.blocks_to_swap) or text or spared
     waiting = ("denoiser" in parts and denoiser) or (text and bool(set(parts) - {"denoiser", "vae"}))
     return torch.device("cpu") if waiting and device.type != "meta" else device
 
@@ -44,23 +49,32 @@ def unneeded(config: Config, device: torch.device) -> Iterator[str]:
 
 
 def fit_models(
-    models: Models, device: torch.device, dtype: torch.dtype, config: Config, *, stay: Collection[Part] = ()
+    models: Models,
+    device: torch.device,
+    dtype: torch.dtype,
+    config: Config,
+    *,
+    stay: Collection[Part] = (),
+    sharded: bool = False,
 ) -> None:
     """Store weights as the options ask and bring the models to the device, those of swapped blocks excepted.
 
     Called once, right after ``load_models`` was given `load_device` and before adapters are attached. ``dtype`` is that
     of the frozen weights. Modules named in ``stay``, and any that an architecture loaded to a device of its own, are
-    left where they are. On the meta device only the options are checked. Raises ConfigError when blocks_to_swap does
-    not fit this denoiser.
+    left where they are, and so are the weights that will be shared of a ``sharded`` denoiser. On the meta device only
+    the options are checked. Raises ConfigError when blocks_to_swap does not fit this denoiser, LoracoreError when it
+    cannot be sharded.
     """
     swapped = _blocks_to_swap(models, config)
+    if sharded:
+        check_shardable(models)
     if device.type == "meta":
         return
-    origin = load_device(config, device, _parts(models))
+    origin = load_device(config, device, _parts(models), sharded=sharded)
     for name, module in models.modules().items():
         if name != "vae":
             _use_float8(module, models.blocks.get(name, ()), dtype, store=_stores_float8(name, config))
-    waiting: set[int] = set()
+    waiting = {id(parameter) for parameter in sharded_parameters(models)} if sharded else set[int]()
     if swapped:
         blocks = models.blocks[_DENOISER]
         swap_blocks(blocks, swapped, device)

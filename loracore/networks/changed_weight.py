@@ -102,7 +102,7 @@ class ChangedWeight(Adapter):
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw what each sample does without."""
-        self._masks.draw(rng, next(self.parameters()).device)
+        self._masks.draw(rng, self)
 
     def clear_masks(self) -> None:
         """Adapt every sample in full."""

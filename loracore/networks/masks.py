@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from loracore.noise.rng import SampleRng, hashed_uniform, sent
 
@@ -29,12 +29,19 @@ class Masks:
 
     def __init__(self, dropouts: Dropouts, widths: Sequence[int]) -> None:
         self._dropouts = dropouts
+        self._random = any((dropouts.neurons, dropouts.ranks, dropouts.modules))
         self._widths = list(widths)
         self._channels: Sequence[Tensor] = ()  # B, width, for each place
         self._seeds: Sequence[Tensor] = ()  # B, for each place
 
-    def draw(self, rng: SampleRng, device: torch.device) -> None:
-        """Draw which neurons, which channels, and whether the whole module each sample does without."""
+    def draw(self, rng: SampleRng, adapter: nn.Module) -> None:
+        """Draw which neurons, which channels, and whether the whole module each sample does without.
+
+        Where nothing is left out this does nothing, and looks for nothing: a network has hundreds of adapters.
+        """
+        if not self._random:
+            return
+        device = next(adapter.parameters()).device
         if self._dropouts.neurons:
             self._seeds = [sent(rng.integers(0, 2**32), device) for _ in self._widths]
         if not self._dropouts.ranks and not self._dropouts.modules:

@@ -39,7 +39,7 @@ class Story:
         """Take in the next event."""
         kind = event["kind"]
         if kind == "started":
-            self._go_back(event["step"])
+            self._go_back(event["step"] if event.get("resumed") else 0)
             self.starts.append(event)
         elif kind == "step":
             self._step(event)

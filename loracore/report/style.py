@@ -59,7 +59,8 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--soft); }
 ul.notes { padding-left: 1.2rem; overflow-wrap: anywhere; } .alert { color: var(--alert); }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 34rem) { .plot { grid-template-columns: 3.1rem minmax(0, 1fr); } .reading { padding-left: 0; }
-  .xs span:nth-child(even) { display: none; } th, td { padding-right: .7rem; } }
+  th, td { padding-right: .7rem; } }
+@media (max-width: 22rem) { .xs span:not(:first-child, :last-child) { display: none; } }
 @media print { .reading { display: none; } details { display: none; } }
 """
 

@@ -39,7 +39,7 @@ def environment_table(starts: Sequence[Event]) -> str:
     found = dict(starts[-1].get("environment", {})) if starts else {}
     versions = found.pop("versions", {})
     rows = [
-        ("started" if not event["step"] else f"resumed at step {event['step']}", _moment(event)) for event in starts
+        (f"resumed at step {event['step']}" if event.get("resumed") else "started", _moment(event)) for event in starts
     ]
     rows += [(name, shown(value)) for name, value in found.items()]
     rows += [(name, shown(value)) for name, value in versions.items()]

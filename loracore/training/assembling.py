@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -30,10 +29,12 @@ from loracore.config.options import (
 )
 from loracore.config.prompts.prompt import Prompt
 from loracore.config.prompts.wanted import preview_texts, wanted_prompts
+from loracore.config.secret_values import secret_values
 from loracore.data.scanning import Scanned
 from loracore.data.summary import dataset_metadata
 from loracore.errors import ConfigError, LoracoreError
 from loracore.memory.fitting import spare_activations, unneeded
+from loracore.memory.sharding import shard_blocks
 from loracore.networks.adapter import Adapter
 from loracore.networks.idle_ranks import idle_rank_notes
 from loracore.networks.network import Entry, Network, build_network
@@ -41,12 +42,11 @@ from loracore.networks.rates import parameter_groups, part_of, still_groups, tra
 from loracore.noise.rng import derive_seed
 from loracore.training.caches.caching import caches_latents
 from loracore.training.control import Control
-from loracore.training.ema import moving_average
-from loracore.training.environment import secrets
+from loracore.training.ema import Ema, moving_average
 from loracore.training.event_log import EventLog, log_folder
 from loracore.training.history import LAG, History
 from loracore.training.length import Length
-from loracore.training.metadata import Header, ModelHashes, model_hashes, run_metadata
+from loracore.training.metadata import Header, ModelHashes, Session, model_hashes, new_session, run_metadata
 from loracore.training.metadata.background import sought
 from loracore.training.metadata.single_data import single_data_metadata
 from loracore.training.network_weights import placed_weights
@@ -62,6 +62,7 @@ from loracore.training.run import Run
 from loracore.training.run_targets import run_targets
 from loracore.training.saving import Saver
 from loracore.training.snapshots import Snapshots
+from loracore.training.state.models import model_identities
 from loracore.training.state.resuming import steps_before
 from loracore.training.step import Forward
 from loracore.training.text_split import ALL_CACHED, TextSplit, check_text_cache, split_notes, split_text
@@ -96,11 +97,12 @@ class Plan:
     prompts: tuple[Prompt, ...] = ()  # of previews; known with the network
     taken: int | None = None  # steps of the run that is resumed
     identity: Mapping[str, Any] = field(default_factory=dict)  # of the data, as states know it
+    session: Session = field(default_factory=new_session)  # that of the run that is resumed
 
     @property
     def loading(self) -> Loading:
         dtype = weight_dtype(self.config[ModelOptions].mixed_precision, self.processes.device)
-        return Loading(self.hook, self.processes.device, dtype, self.config)
+        return Loading(self.hook, self.processes.device, dtype, self.config, self.processes.in_step)
 
 
 def choose_seed(config: Config, processes: Processes) -> int:
@@ -154,6 +156,8 @@ def _advice(plan: Plan, network: Network) -> Iterator[str]:
     yield from idle_rank_notes(network)
     yield from unneeded(plan.config, plan.processes.device)
     yield from advice(training)
+    if plan.processes.count == 1 and plan.config.given("ddp_timeout"):
+        yield "ddp_timeout has no effect: there is one process"
     if finds_own_rates(training) and any(entry.target.lr is not None for entry in network.entries):
         yield "learning rates of single parts or blocks are without effect: Adafactor finds its own"
 
@@ -184,6 +188,7 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
     moved_by = moving(network, config, plan.processes, length.steps)
     header = _header(plan, loaded, _metadata(plan, models, network, moved_by, length))
     writer, retention = BackgroundWriter(), Retention(files, config[SavingOptions], config[StateOptions], length.epochs)
+    ema = moving_average(network, config[TrainingOptions])
     return Run(
         config=config,
         hook=plan.hook,
@@ -204,19 +209,20 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
         uploads=Uploads(config[HubOptions]),
         writer=writer,
         retention=retention,
-        saver=Saver(header, Snapshots(network), writer, retention) if plan.processes.main else None,
-        ema=moving_average(network, config[TrainingOptions]),
-        log=EventLog(log_folder(files), secrets(config)),
+        saver=Saver(header, _snapshots(network, ema), writer, retention) if plan.processes.main else None,
+        ema=ema,
+        log=EventLog(log_folder(files), secret_values(config)),
         trackers=Trackers(config),
         held_out=ready.held_out,
         previews=ready_previews(plan.loading, plan.prompts, loads_vae=models.vae is None),
         validations=Record(config[ValidationOptions]),
         files=files,
         metadata=header.values,
-        started=header.started,
+        session=plan.session,
         notes=[*plan.notes, *ready.notes, *room_notes(network, config, length)],
         taken=steps_before(config, length) if plan.taken is None else plan.taken,
-        identity=plan.identity,
+        resumed=plan.taken is not None,
+        identity={**plan.identity, "models": model_identities(config)},  # of the hub what is fetched by now
     )
 
 
@@ -239,6 +245,10 @@ def _load(plan: Plan) -> _Loaded:
     network = Network([*still, *trained.entries])
     _attach(plan, network, models)
     return _Loaded(hashes, ready, models, network)
+
+
+def _snapshots(network: Network, ema: Ema | None) -> Snapshots:
+    return Snapshots(network, () if ema is None else ema.averages)
 
 
 def _history(plan: Plan, length: Length) -> History:
@@ -276,7 +286,7 @@ def _header(plan: Plan, loaded: _Loaded, values: Mapping[str, str]) -> Header:
     data = sought(partial(dataset_metadata, index, plan.datasets, held_out), "tags") if plan.processes.main else None
     slow = [*(one.metadata for one in loaded.hashes), *([] if data is None else [data.result])]
     resolution = max((dataset.resolution for dataset in plan.datasets), key=math.prod)
-    return Header(plan.config, values, slow, resolution, time.time())
+    return Header(plan.config, values, slow, resolution, plan.session)
 
 
 def _metadata(plan: Plan, models: Models, network: Network, moved_by: Moving, length: Length) -> Mapping[str, str]:
@@ -347,4 +357,6 @@ def _attach(plan: Plan, network: Network, models: Models) -> None:
     network.modules.to(plan.processes.device, trained_dtype(plan.config[ModelOptions]))
     network.modules.train()
     spare_activations(models, plan.config)
+    if plan.processes.sharding is not None:
+        shard_blocks(models, plan.processes.device, plan.processes.count, plan.processes.sharding)
     network.attach()

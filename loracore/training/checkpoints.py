@@ -19,6 +19,10 @@ Format = Literal["safetensors", "ckpt", "pt"]
 _ELSEWHERE = "give another --output_dir"
 
 
+class WorthlessError(LoracoreError):
+    """Tensors that are not finite: wherever they were written, nobody could use them."""
+
+
 def save_dtype(precision: str | None, trained: torch.dtype = torch.float32) -> torch.dtype:
     """Return the dtype of a ``save_precision``; unset means as trained."""
     return {None: trained, "float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
@@ -30,17 +34,18 @@ def write_network(
     """Write a network's file: safetensors with its hashes, or the plain dict as torch saves it, without metadata.
 
     It takes ``path``'s name after it has been opened again and found whole. Raises LoracoreError when a tensor is not
-    finite, the disk is full, or what is read back is not what was written; the file that may be there stays.
+    finite (WorthlessError), the disk is full, or what is read back is not what was written; the file that may be there
+    stays.
     """
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
         message = f"{len(bad)} tensors are not finite, for example {bad[0]}: the file is not written"
-        raise LoracoreError(message, where=str(path), fix="lower learning_rate")
+        raise WorthlessError(message, where=str(path), fix="lower learning_rate")
     with whole_file(path, _ELSEWHERE) as file:
         if kind == "safetensors":
             _write_safetensors(file, tensors, metadata)
         else:
-            torch.save(dict(tensors), file)
+            _write_archive(file, tensors)
         file.flush()
         _check(Path(file.name), path, sorted(tensors), kind)
 
@@ -53,6 +58,16 @@ def _write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: 
     header = header_bytes(tensors, {**metadata, **file_hashes(tensors, metadata)})
     file.write(len(header).to_bytes(LENGTH, "little") + header)
     file.writelines(content for _, content in body_bytes(tensors))
+
+
+def _write_archive(file: BinaryIO, tensors: Mapping[str, Tensor]) -> None:
+    """Write the dict as torch saves it; raises OSError for a full disk, which torch hides behind its own error."""
+    try:
+        torch.save(dict(tensors), file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def _check(written: Path, path: Path, names: Sequence[str], kind: Format) -> None:

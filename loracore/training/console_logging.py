@@ -41,7 +41,7 @@ def console_logging(config: Config, *, shown: bool) -> Iterator[None]:
     handler.setFormatter(logging.Formatter(_SIMPLE if options.console_log_simple else _FULL))
     before = root.level
     root.addHandler(handler)
-    root.setLevel(options.console_log_level if config.given("console_log_level") else logging.WARNING)
+    root.setLevel(options.console_log_level or logging.WARNING)
     try:
         yield
     finally:

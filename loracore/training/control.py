@@ -29,12 +29,32 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"interrupted behind step {step}")
 
 
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Have SIGTERM raise KeyboardInterrupt, as SIGINT does: what is begun is cleared away. In the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set by who knows nothing of Python
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _ = number, frame  # the interpreter's own signature
+    raise KeyboardInterrupt
+
+
 class Control:
     """Whether somebody has asked the run to stop: the loop looks after every step."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
         self._interrupted = False
+        self._ending = False
+        self._signals = 0  # that this process has heard
 
     @property
     def reason(self) -> str | None:
@@ -55,10 +75,16 @@ class Control:
         self._interrupted = self._interrupted or self._reason is None
         self.stop(reason)
 
+    def end(self) -> None:
+        """Have signals stop at once from here on: no step is left that one could ask the run to end behind."""
+        self._ending = True
+
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the first SIGINT or SIGTERM as `interrupt`; a second one stops at once (KeyboardInterrupt).
+        """Take the first SIGINT or SIGTERM as `interrupt`; a second one, or one at the end, stops at once.
 
+        To stop at once is KeyboardInterrupt. The first signal of a process that ends since another was interrupted is
+        no second one: a console sends Ctrl+C to all, and this one is late.
         Signals reach the main thread alone: elsewhere nothing changes. Windows never sends SIGTERM.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -75,7 +101,8 @@ class Control:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         _ = frame  # the interpreter's own signature
-        if self._interrupted:
+        self._signals += 1
+        if self._signals > 1 or (self._ending and not self._interrupted):
             raise KeyboardInterrupt
         self.interrupt(signal.Signals(number).name)
 

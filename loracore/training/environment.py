@@ -5,25 +5,25 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from loracore.config.config import Config
+from loracore.config.secret_values import secret_values, without_secrets
 
 if TYPE_CHECKING:
     from loracore.training.run import Run
 
 _PACKAGES = ("loracore", "torch", "accelerate", "diffusers", "transformers", "safetensors")
-_HIDDEN = "(hidden)"
 
 
 def started_values(run: Run) -> dict[str, Any]:
-    """Return the values of the event "started": config, given, environment, notes and length, all without secrets.
+    """Return the values of the event "started": config, given, environment, notes, resumed, length; no secrets.
 
-    "config" is every option by its name, "given" the names of those that the user gave.
+    "config" is every option by its name, "given" the names of those that the user gave, "resumed" whether the run goes
+    on from a state.
     """
     config, length = run.config, run.length
     shown = config.shown()
@@ -32,6 +32,7 @@ def started_values(run: Run) -> dict[str, Any]:
         "given": [name for name in shown if config.given(name)],
         "environment": environment(run),
         "notes": list(run.notes),
+        "resumed": run.resumed,
         "length": {"steps": length.steps, "epochs": length.epochs, "steps_per_epoch": length.steps_per_epoch},
     }
 
@@ -41,7 +42,7 @@ def environment(run: Run) -> dict[str, Any]:
     device = run.processes.device
     found = {name: _version(name) for name in _PACKAGES}
     return {
-        "command": command(sys.argv, secrets(run.config)),
+        "command": _command(sys.argv, secret_values(run.config)),
         "seed": run.seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "processes": run.processes.count,
@@ -51,19 +52,9 @@ def environment(run: Run) -> dict[str, Any]:
     }
 
 
-def command(argv: Sequence[str], hidden: Iterable[str]) -> str:
-    """Return a command line as a shell would take it, with every secret in it replaced."""
-    line = shlex.join(argv)
-    for secret in hidden:
-        line = line.replace(shlex.quote(secret), _HIDDEN).replace(secret, _HIDDEN)
-    return line
-
-
-def secrets(config: Config) -> tuple[str, ...]:
-    """Return the values of the options that are written nowhere, the longest first."""
-    shown = config.shown()
-    values = {value for name, value in config if name not in shown and isinstance(value, str) and value}
-    return tuple(sorted(values, key=len, reverse=True))
+def _command(argv: Sequence[str], secrets: Sequence[str]) -> str:
+    """Return a command line as a shell would take it; secrets go first, for quoting would change them."""
+    return shlex.join([without_secrets(word, secrets) for word in argv])
 
 
 def _version(name: str) -> str | None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, cast
 
+from loracore.config.secret_values import without_secrets
+from loracore.training.json_numbers import json_number
 from loracore.training.outputs import ResultFiles
 from loracore.types import Event
 
 EVENTS_NAME = "events.jsonl"
-_HIDDEN = "(hidden)"
 
 
 def log_folder(files: ResultFiles) -> Path:
@@ -76,7 +76,7 @@ class EventLog:
     def _plain(self, value: Any) -> Any:
         """Return what JSON can hold: numbers that are not finite become null, paths and the like their text."""
         if isinstance(value, float):
-            return value if math.isfinite(value) else None
+            return json_number(value)
         if value is None or isinstance(value, int):
             return value
         if isinstance(value, Mapping):
@@ -86,8 +86,7 @@ class EventLog:
         return self._text(str(value))
 
     def _text(self, text: str) -> str:
-        for secret in self._secrets:  # nothing should hold one; the message of somebody's error might
-            text = text.replace(secret, _HIDDEN)
+        text = without_secrets(text, self._secrets)  # nothing should hold one; somebody's error might
         # Names of files may hold halves of surrogate pairs, and UTF-8 may not.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch.distributed import distributed_c10d
 
 from loracore.errors import LoracoreError, Problem
+from loracore.training.control import Interrupted
 from loracore.training.processes import Processes
 
 _KEY = "loracore/failure"
@@ -22,8 +23,8 @@ _PATIENCE = timedelta(seconds=5)  # a lost connection is noticed a moment before
 def failing_together(processes: Processes) -> Iterator[None]:
     """Tell the other processes why this one fails; raise in its place what another one has failed of.
 
-    The first to fail counts. Raises LoracoreError with the reason of another process where this one has only lost the
-    connection to it.
+    The first to fail counts. Who has not failed leaves the others at the end. Raises LoracoreError with the reason of
+    another process where this one has only lost the connection to it.
     """
     if processes.count == 1:
         yield
@@ -39,6 +40,10 @@ def failing_together(processes: Processes) -> Iterator[None]:
             raise theirs from error
         _tell(processes, [(f"process {processes.index} failed: {type(error).__name__}: {error}", "", "")])
         raise
+    except Interrupted:  # behind the same step in all of them
+        processes.leave()
+        raise
+    processes.leave()
 
 
 def _store() -> Any:  # torch's Store, which its types hide

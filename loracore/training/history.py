@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loracore.networks.network import NormLimits
+from loracore.training.json_numbers import json_number
 
 LAG = 4  # steps between a loss and its reading
 
@@ -65,9 +66,9 @@ class StepRecord:
         """Return what the event "step" holds; a number that JSON does not know (NaN, infinity) is None there."""
         values: dict[str, Any] = {
             "epoch": self.epoch,
-            "loss": _plain(self.loss),
+            "loss": json_number(self.loss),
             "average": self.average,
-            "grad_norm": _plain(self.grad_norm),
+            "grad_norm": json_number(self.grad_norm),
             "skipped": self.skipped,
             "lr": dict(self.rates),
         }
@@ -105,6 +106,46 @@ class _Reading:
         return found
 
 
+class _Latest:
+    """The latest of some numbers, and their mean without adding all of them up: an epoch may have a million steps.
+
+    Numbers are float32: each is a whole number of 2^-149, so that their sum is exact, whatever came before.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._numbers: deque[float] = deque(maxlen=most)
+        self._sum = 0  # in units of 2^-149
+
+    def append(self, number: float) -> None:
+        if len(self._numbers) == self._numbers.maxlen:
+            self._sum -= _units(self._numbers[0])
+        self._sum += _units(number)
+        self._numbers.append(number)
+
+    def fill(self, numbers: Iterable[float]) -> None:
+        """Hold these in the place of all others."""
+        self._numbers.clear()
+        self._sum = 0
+        for number in numbers:
+            self.append(number)
+
+    @property
+    def values(self) -> list[float]:
+        return list(self._numbers)
+
+    @property
+    def mean(self) -> float | None:
+        return self._sum / (len(self._numbers) << _BITS) if self._numbers else None
+
+
+_BITS = 149
+
+
+def _units(number: float) -> int:
+    """Return a float32 as a whole number of 2^-149."""
+    return int(number * 2.0**_BITS)
+
+
 class History:
     """The steps of a run, read ``lag`` steps late; the moving average of their loss over ``window`` of them.
 
@@ -115,35 +156,45 @@ class History:
         self._lag = lag
         self._gathered = gathered
         self._pending: deque[_Reading] = deque()
-        self._losses: deque[float] = deque(maxlen=max(1, window))
+        self._losses = _Latest(max(1, window))
+        self._read_here = 0  # steps of this process's life
         self.in_a_row = 0  # skipped steps since the last one that was applied
         self.skipped = 0
+        self.skipped_here = 0  # in this process's life
         self.last_bad_ids: tuple[str, ...] = ()  # of the last skipped step
-        self.losses: list[float] = []  # every read loss of this process's life, in the order of the steps
 
     def push(self, taken: TakenStep) -> list[StepRecord]:
         """Remember a step; return those that have become known, which are ``lag`` steps old."""
         self._pending.append(_Reading.begin(taken))
         return self._read(self._lag)
 
-    def settle(self) -> list[StepRecord]:
-        """Read everything: what is saved afterwards rests on steps that are known. Return what has become known."""
+    def settle(self, *, alone: bool = False) -> list[StepRecord]:
+        """Read everything: what is saved afterwards rests on steps that are known. Return what has become known.
+
+        ``alone`` asks no other process: it may be elsewhere, or gone. Skipped steps then name own samples only.
+        """
+        if alone:
+            self._gathered = None
         return self._read(0)
 
     @property
     def average(self) -> float | None:
         """The mean loss over the last epoch's worth of applied steps; None before the first."""
-        return sum(self._losses) / len(self._losses) if self._losses else None
+        return self._losses.mean
+
+    @property
+    def nothing_applied(self) -> bool:
+        """Tell whether steps were read in this process's life, and every one of them had been skipped."""
+        return 0 < self._read_here == self.skipped_here
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run goes on from, as JSON holds it; everything must have been read."""
         assert not self._pending, "settle comes before state"
-        return {"losses": list(self._losses), "skipped": self.skipped, "in_a_row": self.in_a_row}
+        return {"losses": self._losses.values, "skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state``."""
-        self._losses.clear()
-        self._losses.extend(float(loss) for loss in state["losses"])
+        self._losses.fill(float(loss) for loss in state["losses"])
         self.skipped, self.in_a_row = int(state["skipped"]), int(state["in_a_row"])
 
     def _read(self, left: int) -> list[StepRecord]:
@@ -176,9 +227,10 @@ class History:
         )
 
     def _count(self, loss: float, *, bad: bool) -> None:
-        self.losses.append(loss)
+        self._read_here += 1
         if bad:
             self.skipped += 1
+            self.skipped_here += 1
             self.in_a_row += 1
         else:
             self._losses.append(loss)
@@ -198,7 +250,3 @@ def _adapted(rates: Mapping[str, float | Tensor], read: Sequence[float]) -> Mapp
     """Return rates of which those on the device have been read, in their order."""
     numbers = iter(read)
     return {name: next(numbers) if isinstance(rate, Tensor) else rate for name, rate in rates.items()}
-
-
-def _plain(number: float) -> float | None:
-    return number if math.isfinite(number) else None

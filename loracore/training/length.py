@@ -22,6 +22,10 @@ class Length:
         """Return the epoch (1-based) that a step (1-based) belongs to."""
         return (step - 1) // self.steps_per_epoch + 1
 
+    def ends_epoch(self, step: int) -> bool:
+        """Tell whether an epoch ends with a step (1-based); the run's last ends one, whole or not."""
+        return step % self.steps_per_epoch == 0 or step == self.steps
+
 
 def run_length(batches_per_epoch: int, training: TrainingOptions) -> Length:
     """Return the length that the options ask for; the last step of an epoch may have fewer batches."""
@@ -54,6 +58,5 @@ def windows(epoch: int, order: EpochOrder, accumulation: int, length: Length, ta
         number = before + within + 1
         if number > length.steps:
             return
-        ends = within + 1 == length.steps_per_epoch or number == length.steps
         start, stop = within * accumulation, min((within + 1) * accumulation, len(order))
-        yield Window(number, epoch, tuple(order[batch] for batch in range(start, stop)), ends)
+        yield Window(number, epoch, tuple(order[batch] for batch in range(start, stop)), length.ends_epoch(number))

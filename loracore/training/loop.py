@@ -12,11 +12,12 @@ from torch import Tensor
 
 from loracore.config.options import NetworkOptions
 from loracore.data.loader import Loader, ahead
-from loracore.data.sampler import MicroBatch, share
+from loracore.data.sampler import MicroBatch
 from loracore.training.control import Agreement
 from loracore.training.ending import Place, end, rescue
 from loracore.training.environment import started_values
 from loracore.training.history import LAG, TakenStep
+from loracore.training.in_step import own_part
 from loracore.training.known import known, settle
 from loracore.training.length import Window
 from loracore.training.processes import loader_threads
@@ -34,34 +35,33 @@ class _Part:
     window: Window
     number: int  # of the micro-batch in its window
     batch: MicroBatch
+    stands_in: bool  # no sample is this process's: another's is computed, and counts nothing
     examples: Examples | None = None
 
 
 def loaded_windows(run: Run) -> Generator[tuple[Window, Sequence[Examples | None]], None, None]:
     """Give every optimizer step with this process's examples, loaded ahead; None where it has no sample of a batch."""
     parts = (
-        _Part(window, number, share(batch, run.processes.index, run.processes.count))
+        _Part(window, number, *own_part(batch, run.processes))
         for window in run.course.windows(run.taken)
         for number, batch in enumerate(window.batches)
     )
     several: list[Examples | None] = []
-    for part in ahead(partial(_loaded, run.loader), parts, _threads(run)):
+    threads = loader_threads(run.config, cached=run.loader.latents is not None)
+    for part in ahead(partial(_loaded, run.loader), parts, threads):
         several.append(part.examples)
         if len(several) == len(part.window.batches):
             yield part.window, several
             several = []
 
 
-def _threads(run: Run) -> int:
-    """Return how many threads load ahead; one is enough to copy cached latents, more would only wait for each other."""
-    wanted = loader_threads(run.config)
-    return wanted if run.loader.latents is None else min(wanted, 1)
-
-
 def _loaded(loader: Loader, part: _Part) -> _Part:
     if not part.batch.rows:  # fewer samples than processes
         return part
-    return replace(part, examples=loader.examples(part.batch, part.window.epoch, part.window.step - 1))
+    examples = loader.examples(part.batch, part.window.epoch, part.window.step - 1)
+    if part.stands_in:
+        examples = replace(examples, ids=(), loss_weights=(0.0,) * len(part.batch.rows))
+    return replace(part, examples=examples)
 
 
 def train_loop(run: Run) -> None:
@@ -102,38 +102,48 @@ def _take_steps(run: Run, place: Place) -> None:
 
 
 def _step(run: Run, place: Place, window: Window, examples: Sequence[Examples | None], wishes: Tensor) -> Tensor:
-    """Take one optimizer step; return the wishes of all processes, added up."""
+    """Take one optimizer step and tell of it; return the wishes of all processes, added up."""
+    taken, summed = take_step(run, place, window, examples, wishes)
+    known(run, run.history.push(taken))
+    run.hook.step_done(run=run, step=window.step, loss=taken.loss, grad_norm=taken.grad_norm, ids=taken.ids)
+    if window.ends_epoch:
+        settle(run)
+        run.tell("epoch", window.step, epoch=window.epoch + 1, average=run.history.average)
+        run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
+    return summed
+
+
+def take_step(
+    run: Run, place: Place, window: Window, examples: Sequence[Examples | None], wishes: Tensor
+) -> tuple[TakenStep, Tensor]:
+    """Ask the device for one optimizer step, waiting for nothing; return it and the ``wishes`` of all processes.
+
+    These are added up. ``place`` follows.
+    """
     place.moves = isinstance(run.updates, FusedUpdates)  # its backward pass moves the network
     trained = train_window(run, window, examples, wishes)
     place.moves = True
-    loss, ids = trained.loss, trained.ids
-    applied = run.updates.apply(loss)
+    applied = run.updates.apply(trained.loss)
     largest_norm = run.config[NetworkOptions].scale_weight_norms
     norms = run.network.limit_norms(largest_norm) if largest_norm else None
     if run.ema is not None:
         run.ema.update(applied.bad)
-    rates = run.schedule.rates()
+    rates, adapted = run.schedule.rates(), adapted_rates(run.optimizer)  # of this step
     run.schedule.step()
     place.step, place.moves = window.step, False
     taken = TakenStep(
         step=window.step,
         epoch=window.epoch + 1,
-        ids=ids,
-        loss=loss,
+        ids=trained.ids,
+        loss=trained.loss,
         grad_norm=applied.grad_norm,
         bad=applied.bad,
         sample_losses=trained.sample_losses,
         rates=rates,
-        adapted_rates=adapted_rates(run.optimizer),
+        adapted_rates=adapted,
         norms=norms,
     )
-    known(run, run.history.push(taken))
-    run.hook.step_done(run=run, step=window.step, loss=loss, grad_norm=applied.grad_norm, ids=ids)
-    if window.ends_epoch:
-        settle(run)
-        run.tell("epoch", window.step, epoch=window.epoch + 1, average=run.history.average)
-        run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
-    return trained.wishes
+    return taken, trained.wishes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -158,7 +168,7 @@ def train_window(run: Run, window: Window, several: Sequence[Examples | None], w
         run.network.draw_masks(run.forward.adapter_rng(examples))
         losses = run.forward.losses(examples)
         run.updates.backward(losses.sum() / window.samples)
-        found.append(losses.detach())
+        found.append(losses.detach()[: len(examples.ids)])  # none of one that stands in
         ids += examples.ids
     run.network.scale_outputs(1.0)
     losses = torch.cat(found)

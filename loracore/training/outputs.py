@@ -41,6 +41,12 @@ class ResultFiles:
         """Return the file of a step (1-based) that is among the best ones."""
         return self.folder / f"{self.name or 'at'}-best-step{step:08d}.{self.extension}"
 
+    def best_steps(self) -> list[int]:
+        """Return the steps of the best files that are there."""
+        pattern = re.compile(rf"{re.escape(self.name or 'at')}-best-step(\d{{8,}})\.{re.escape(self.extension)}")
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(int(found[1]) for path in paths if (found := pattern.fullmatch(path.name)))
+
     def existing(self) -> list[Path]:
         """Return the results of this name that are there already, of whatever run: files and states."""
         epochs, steps = (re.escape(prefix) for prefix in (self.name or "epoch", self.name or "at"))
@@ -112,8 +118,13 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _check_free(files: ResultFiles) -> None:
+def in_the_way(files: ResultFiles) -> list[Problem]:
+    """Return a problem for each result of this name that is there already."""
     fix = "give --overwrite to replace it, or another --output_name"
-    found = files.existing()
+    return [Problem("this result exists already", str(path), fix) for path in files.existing()]
+
+
+def _check_free(files: ResultFiles) -> None:
+    found = in_the_way(files)
     if found:
-        raise LoracoreError.of(Problem("this result exists already", str(path), fix) for path in found)
+        raise LoracoreError.of(found)

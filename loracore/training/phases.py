@@ -24,6 +24,7 @@ class Loading:
     device: torch.device
     dtype: torch.dtype
     config: Config
+    sharded: bool = False  # the denoiser's blocks wait until its weights are shared
     adapt: Callable[[Models], object] | None = None  # what is done to models as soon as they are loaded
 
     def models(self, *parts: Part) -> Models:
@@ -32,13 +33,13 @@ class Loading:
         Networks of base_weights are in the weights, before these become float8 or wait for their turn; nothing is
         looked at on the meta device. Raises ConfigError when options that spare memory do not fit this model.
         """
-        place = load_device(self.config, self.device, parts)
+        place = load_device(self.config, self.device, parts, sharded=self.sharded)
         loaded: Models = self.hook.load_models(
             parts=frozenset(parts), device=place, dtype=self.dtype, config=self.config
         )
         if self.device.type != "meta":
             merge_base_weights(self.hook, self.config, loaded)
-        fit_models(loaded, self.device, self.dtype, self.config, stay=loaded.placed)
+        fit_models(loaded, self.device, self.dtype, self.config, stay=loaded.placed, sharded=self.sharded)
         if self.adapt is not None:
             self.adapt(loaded)
         return loaded

@@ -16,6 +16,7 @@ from torch import distributed
 
 from loracore.config.config import Config
 from loracore.config.options import DataOptions, ProcessOptions
+from loracore.config.sharding import Sharding
 from loracore.errors import ConfigError
 
 
@@ -26,11 +27,22 @@ class Processes:
     device: torch.device
     index: int
     count: int
+    sharding: Sharding | None = None  # of the denoiser's frozen weights
 
     @property
     def main(self) -> bool:
         """Tell whether this process writes files and prints."""
         return self.index == 0
+
+    @property
+    def in_step(self) -> bool:
+        """Tell whether every process runs the denoiser as often as the others: they share its weights."""
+        return self.sharding is not None
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of previews and validations is this process's, of how many; in step, each does everything."""
+        return (0, 1) if self.in_step else (self.index, self.count)
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the tensor summed over all processes, in place."""
@@ -58,8 +70,16 @@ class Processes:
         distributed.all_gather_object(several, list(names))
         return [name for own in several for name in own]
 
+    def leave(self) -> None:
+        """Give up the connection to the other processes, who need not have come here.
 
-def join_processes(options: ProcessOptions) -> Processes:
+        Left to the end of the interpreter, the connection's own threads may ask for what is gone: gloo then aborts.
+        """
+        if self.count > 1:
+            distributed.destroy_process_group()
+
+
+def join_processes(options: ProcessOptions, sharding: Sharding | None = None) -> Processes:
     """Return this process's place; a launcher (`accelerate launch`, torchrun, our own) says how many there are.
 
     ``ddp_timeout`` is how long processes wait for each other. Raises ConfigError where a process has no device of its
@@ -77,7 +97,8 @@ def join_processes(options: ProcessOptions) -> Processes:
         raise too_many_processes(state.local_process_index + 1, torch.cuda.device_count())
     # accelerate numbers the CPU ("cpu:0"), a name that file readers refuse.
     device = torch.device("cpu") if state.device.type == "cpu" else state.device
-    return Processes(device, state.process_index, state.num_processes)
+    shared = sharding if state.num_processes > 1 else None
+    return Processes(device, state.process_index, state.num_processes, shared)
 
 
 def too_many_processes(processes: int, devices: int) -> ConfigError:
@@ -91,9 +112,13 @@ def devices() -> int | None:
     return torch.cuda.device_count() if torch.cuda.is_available() else None
 
 
-def loader_threads(config: Config) -> int:
-    """Return how many threads load ahead: ``max_data_loader_n_workers``, but no more than there are processors."""
-    return min(config[DataOptions].max_data_loader_n_workers, os.cpu_count() or 1)
+def loader_threads(config: Config, *, cached: bool = False) -> int:
+    """Return how many threads load ahead: ``max_data_loader_n_workers``, but no more than there are processors.
+
+    One is enough to copy ``cached`` latents: more would only wait for each other.
+    """
+    wanted = min(config[DataOptions].max_data_loader_n_workers, os.cpu_count() or 1)
+    return min(wanted, 1) if cached else wanted
 
 
 def weight_dtype(mixed_precision: str, device: torch.device) -> torch.dtype:

@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, total: int, images_per_step: float, options: LoggingOptions, *, shown: bool) -> None:
         self._total = total
         self._images_per_step = images_per_step
-        self._level = int(logging.getLevelName(options.console_log_level))
+        self._level = int(logging.getLevelName(options.console_log_level or "INFO"))
         self._file = None if options.console_log_file is None else Path(options.console_log_file)
         self._shown = shown
         self._barred = not options.console_log_simple and self._file is None

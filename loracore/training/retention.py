@@ -58,6 +58,10 @@ class Series:
         paths = [self.path(number) for number in self._numbers]
         return next((path for path in reversed(paths) if path.exists()), None)
 
+    def holds(self, path: Path) -> bool:
+        """Tell whether a file is one of these."""
+        return any(self.path(number) == path for number in self._numbers)
+
     def state(self) -> list[int]:
         """Return the numbers of the files."""
         return list(self._numbers)

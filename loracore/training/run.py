@@ -22,6 +22,7 @@ from loracore.training.ema import Ema
 from loracore.training.event_log import EventLog
 from loracore.training.history import History
 from loracore.training.length import Length
+from loracore.training.metadata import Session
 from loracore.training.outputs import ResultFiles
 from loracore.training.previews.ready import Previews
 from loracore.training.processes import Processes
@@ -38,6 +39,7 @@ from loracore.training.updates.whole_updates import Updates
 from loracore.training.uploading.uploads import Uploads
 from loracore.training.validation.held_out import HeldOut
 from loracore.training.validation.record import Record
+from loracore.training.watchdogs.not_finite import check_adapters
 from loracore.training.watchdogs.unmoved import Movement
 from loracore.training.writing import BackgroundWriter
 from loracore.types import Event
@@ -75,10 +77,11 @@ class Run:
     retention: Retention
     saver: Saver | None  # in the main process alone
     ema: Ema | None
-    started: float  # seconds since the epoch
+    session: Session
     notes: Sequence[str]  # one line each for the header
     taken: int  # steps before the first of this process's life: of the run that is resumed, or left out
-    identity: Mapping[str, Any]  # of the data, as states know it
+    resumed: bool  # goes on from a state; else it is a run of its own, whatever was left out
+    identity: Mapping[str, Any]  # of data and models, as states know it
 
     def tell(self, kind: str, step: int, **values: Any) -> None:
         """Tell the plugins of something that has become known; in the main process alone."""
@@ -117,3 +120,4 @@ class Run:
             self.tell("saved", save.step, path=path, what=what, reason=save.reason, epoch=save.epoch)
         else:
             self.tell("save_failed", save.step, path=path, what=what, message=str(error))
+            check_adapters(self, save.step, save.path)

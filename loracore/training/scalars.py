@@ -7,22 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loracore.config.config import Config
+from loracore.config.optimizer_names import has_one_product
 from loracore.config.options import NetworkOptions, TrainingOptions
 from loracore.types import Event
 
-#: Options that trackers are not told: where files lie on somebody's machine. Secrets are left out before.
-_PLACES = frozenset(
-    {
-        "pretrained_model_name_or_path",
-        "vae",
-        "tokenizer_cache_dir",
-        "train_data_dir",
-        "conditioning_data_dir",
-        "reg_data_dir",
-        "output_dir",
-        "logging_dir",
-    }
-)
 #: Values of a step's event by the names that trackers show them under.
 _STEP_NAMES = (
     ("loss", "loss/current"),
@@ -58,16 +46,15 @@ def scalars(event: Event, config: Config) -> Scalars | None:
 
 def tracked_options(config: Config) -> dict[str, bool | int | float | str | None]:
     """Return the options that ``log_config`` tells: all but secrets and places; what trackers cannot hold as text."""
-    shown = {name: value for name, value in config.shown().items() if name not in _PLACES}
     plain = bool | int | float | str | None
-    return {name: value if isinstance(value, plain) else str(value) for name, value in shown.items()}
+    return {name: value if isinstance(value, plain) else str(value) for name, value in config.sent().items()}
 
 
 def _step(values: Mapping[str, Any], config: Config) -> Iterator[tuple[str, Any]]:
     yield from ((name, values.get(key)) for key, name in _STEP_NAMES)
     rates, products = values["lr"], values.get("d_lr") or {}
     yield from ((f"lr/{group}", rate) for group, rate in rates.items())
-    if _one_product(config):
+    if has_one_product(config[TrainingOptions]):
         yield from (("lr/d*lr", product) for product in list(products.values())[:1])
     else:
         yield from ((f"lr/d*lr/{group}", product) for group, product in products.items())
@@ -82,14 +69,8 @@ def _counted(rates: list[float], products: list[float], config: Config) -> Itera
         start = 1
     for number in range(start, len(rates)):
         yield f"lr/group{number}", rates[number]
-        if number < len(products) and not _one_product(config):
+        if number < len(products) and not has_one_product(config[TrainingOptions]):
             yield f"lr/d*lr/group{number}", products[number]
-
-
-def _one_product(config: Config) -> bool:
-    """Tell whether the optimizer has one d for all groups, of which the field shows the first group's product."""
-    name = config[TrainingOptions].optimizer_type.rpartition(".")[2]
-    return name.lower() == "prodigyplusschedulefree"
 
 
 def _validation(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

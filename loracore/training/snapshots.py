@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from queue import SimpleQueue
@@ -21,7 +22,7 @@ MOST = 2  # copies: one is being written, one waits
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Piece:
-    """Some tensors of one dtype and device, side by side in one stretch of host memory."""
+    """Some tensors of one device, side by side and in one dtype in one stretch of host memory."""
 
     tensors: tuple[Tensor, ...]  # the network's own
     host: Tensor  # all of their numbers, flat
@@ -30,10 +31,10 @@ class _Piece:
 
 
 class Shadow:
-    """A network's twin on the host, with tensors of its own."""
+    """A network's twin on the host, with tensors of its own: in float32 for those that are ``averaged``."""
 
-    def __init__(self, network: Network) -> None:
-        self._pieces = [*_pieces(network.modules)]
+    def __init__(self, network: Network, averaged: Collection[nn.Parameter] = ()) -> None:
+        self._pieces = [*_pieces(network.modules, {id(one) for one in averaged})]
         twins = {
             id(tensor): _like(tensor, view)
             for piece in self._pieces
@@ -71,12 +72,15 @@ class Shadow:
 
 
 class Snapshots:
-    """The copies of one network that may be in use at a time; the first is made here, before training starts."""
+    """The copies of one network that may be in use at a time; the first is made here, before training starts.
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    ``averaged`` are the parameters in whose place moving averages may stand: copies hold those in float32, as they are.
+    """
+
+    def __init__(self, network: Network, averaged: Collection[nn.Parameter] = ()) -> None:
+        self._network, self._averaged = network, averaged
         self._free: SimpleQueue[Shadow] = SimpleQueue()
-        self._free.put(Shadow(network))
+        self._free.put(Shadow(network, averaged))
         self._made = 1
 
     def take(self, instead: Mapping[nn.Parameter, Tensor]) -> Shadow:
@@ -86,7 +90,7 @@ class Snapshots:
         copies are in use.
         """
         if self._free.empty() and self._made < MOST:
-            shadow, self._made = Shadow(self._network), self._made + 1
+            shadow, self._made = Shadow(self._network, self._averaged), self._made + 1
         else:
             shadow = self._free.get()
         shadow.fill(instead)
@@ -97,11 +101,14 @@ class Snapshots:
         self._free.put(shadow)
 
 
-def _pieces(modules: nn.Module) -> Iterator[_Piece]:
-    """Give every parameter and buffer, gathered to pieces of about ``STAGE`` bytes that share a stage."""
+def _pieces(modules: nn.Module, wide: AbstractSet[int]) -> Iterator[_Piece]:
+    """Give every parameter and buffer, gathered to pieces of about ``STAGE`` bytes that share a stage.
+
+    Those whose id is in ``wide`` are held in float32.
+    """
     kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
     for tensor in [*modules.parameters(), *modules.buffers()]:
-        kinds[tensor.device, tensor.dtype].append(tensor)
+        kinds[tensor.device, torch.float32 if id(tensor) in wide else tensor.dtype].append(tensor)
     for (device, dtype), tensors in kinds.items():
         runs = [*_runs(tensors)]
         sizes = [sum(one.numel() for one in run) for run in runs]

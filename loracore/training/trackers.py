@@ -14,8 +14,8 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from loracore.config.config import Config
 from loracore.config.options import LoggingOptions
+from loracore.config.secret_values import secret_values, without_secrets
 from loracore.config.tracker_names import tracker_names
-from loracore.training.environment import secrets
 from loracore.training.scalars import scalars, tracked_options
 from loracore.types import Event
 
@@ -41,7 +41,7 @@ class Trackers:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._secrets = secrets(config)
+        self._secrets = secret_values(config)
         self._open: tuple[_Open, ...] = ()
 
     def tell(self, event: Event) -> list[str]:
@@ -126,10 +126,7 @@ class Trackers:
         try:
             use(one)
         except Exception as error:  # noqa: BLE001  # strangers raise anything; see the class
-            line = f"{type(error).__name__}: {error}"
-            for secret in self._secrets:
-                line = line.replace(secret, "(hidden)")
-            return line
+            return without_secrets(f"{type(error).__name__}: {error}", self._secrets)
         return None
 
 

@@ -12,12 +12,15 @@ import pluggy
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import LoggingOptions, ProcessOptions, SavingOptions, ValidationOptions
+from loracore.config.sharding import Sharding
 from loracore.data.reading import reading_of
 from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
 from loracore.training.assembling import Plan, assemble_run, choose_seed, rehearse
 from loracore.training.console_logging import console_logging
+from loracore.training.control import stopped_by_signals
 from loracore.training.failing_together import failing_together
+from loracore.training.in_step import check_in_step, sharding_notes
 from loracore.training.loop import train_loop
 from loracore.training.network_weights import read_network_weights
 from loracore.training.outputs import ResultFiles, guarded, result_files
@@ -32,15 +35,23 @@ from loracore.training.uploading.fetching import resumed_from_hub
 from loracore.training.watchdogs.out_of_memory import explaining
 
 
+@stopped_by_signals()
 def train(
-    config: Config, plugins: pluggy.PluginManager, datasets: Sequence[DatasetSpec], notes: Sequence[str] = ()
+    config: Config,
+    plugins: pluggy.PluginManager,
+    datasets: Sequence[DatasetSpec],
+    notes: Sequence[str] = (),
+    sharding: Sharding | None = None,
 ) -> Path | None:
     """Train as the options say and return the path of the final file, None in all processes but the main one.
 
+    SIGTERM stops it as Ctrl-C does: at once while it loads and encodes (KeyboardInterrupt), behind a step later.
     Raises LoracoreError for data, models and folders that cannot be used, before anything is loaded wherever the
     fault can be seen by then.
     """
-    processes = join_processes(config[ProcessOptions])
+    processes = join_processes(config[ProcessOptions], sharding)
+    check_in_step(processes, datasets)
+    notes = [*notes, *sharding_notes(processes, asked=sharding is not None)]
     config = resumed_from_hub(config)
     files = result_files(config[SavingOptions])
     resumed = state_to_resume(config, state_names(files))
@@ -55,8 +66,9 @@ def train(
         notes = [*notes, *left_out, *scanned.training.warnings, *_held_out(len(scanned.validation), config)]
         start = run_start(resumed, config, scanned.training, datasets, processes.count)
         plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, [*notes, *start.notes])
+        plan = replace(plan, taken=start.taken, identity=start.identity, session=start.session)
         with explaining(config, "loading"):
-            run = assemble_run(rehearse(replace(plan, taken=start.taken, identity=start.identity)), files)
+            run = assemble_run(rehearse(plan), files)
         begin(run, resumed)
         train_loop(run)
         if run.saver is not None:

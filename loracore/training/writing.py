@@ -33,6 +33,12 @@ class BackgroundWriter:
         self._waiting = waiting  # jobs behind the one that is being written; each holds a copy of its tensors
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._jobs: deque[_Job] = deque()
+        self._written: dict[Path, None] = {}  # in order
+
+    @property
+    def standing(self) -> list[Path]:
+        """The files and folders that were written here and are still there, the newest first."""
+        return [path for path in reversed(self._written) if path.exists()]
 
     def submit(self, job: Callable[[], object], path: Path, then: Then) -> None:
         """Write in the background; waits while too many jobs wait already.
@@ -65,6 +71,8 @@ class BackgroundWriter:
         try:
             job.future.result()
             error = None
+            self._written.pop(job.path, None)
+            self._written[job.path] = None
         except LoracoreError as problem:
             error = problem
         except OSError as problem:

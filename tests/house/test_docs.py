@@ -33,6 +33,12 @@ DOCUMENTS = (
     "docs/guides.md",
     "docs/networks.md",
     "docs/benchmarks.md",
+    "docs/training.md",
+    "docs/options-of-the-field.md",
+    "docs/optimizers.md",
+    "docs/events.md",
+    "docs/distributed.md",
+    "docs/data.md",
 )
 FENCE = re.compile(
     r"^```(?P<language>\w+)(?: (?P<where>file|more)=(?P<path>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -54,6 +60,18 @@ SWITCHES = {
     "small",
     "picture",  # of `loracore inspect`
     "num_cpu_threads_per_process",  # of the launcher that the field's guides put before their command
+    *("config_file", "output_config", "print_config"),
+    "output",  # of `loracore report`
+    *("w", "h", "s", "l", "d", "n", "ss", "fs", "g", "cn", "ctr", "rcfg"),  # of a line of prompts
+    *(
+        "num_machines",
+        "machine_rank",
+        "main_process_ip",
+        "main_process_port",
+        "use_fsdp",
+        "fsdp_version",
+    ),  # of accelerate
+    *("standalone", "nproc_per_node"),  # of torchrun
 }
 
 

@@ -13,6 +13,8 @@ import pytest
 from safetensors import safe_open
 
 from loracore.cli.choice import flags_choice, plugin_options
+from loracore.cli.config_switches import CONFIG_SWITCHES
+from loracore.cli.run_command import without_switches
 from loracore.config.checking import check
 from loracore.config.flags import read_flags
 from loracore.config.options import PluginOptions
@@ -38,8 +40,10 @@ STRANGERS = ("help", "num_cpu_threads_per_process")
 #: Tables of which every option has a row, whether a guide names it or not.
 WHOLE_TABLES = ("NetworkOptions", "BlockOptions", "LoraOptions")
 TABLES = {"merge": MergeOptions, "convert": ConvertOptions, "resize": ResizeOptions, "extract": ExtractOptions}
-DOCUMENTS = ("README.md", "docs/guides.md", "docs/networks.md", "docs/tools.md")
+DOCUMENTS = ("README.md", "docs/guides.md", "docs/networks.md", "docs/tools.md", "docs/training.md")
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \| `(tests/[\w/]+\.py)::(\w+)` \|$", re.MULTILINE)
+#: Commands whose words are not options of a run.
+OTHER_WORDS = ("inspect", "report")
 FENCE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -123,12 +127,13 @@ def test_every_command_line_of_a_document_can_be_read(document: str, root: Path)
     lines = [line for block in FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("loracore ")]
     assert commands
-    assert [problem for name, *words in commands if name != "inspect" for problem in _problems(name, words)] == []
+    assert [problem for name, *words in commands if name not in OTHER_WORDS for problem in _problems(name, words)] == []
 
 
 def _problems(command: str, words: list[str]) -> list[str]:
     """Return what is wrong with a command line, as far as its options alone tell."""
     tables = (TABLES[command],) if command in TABLES else ()
+    words, _ = without_switches(words, CONFIG_SWITCHES)
     declared = plugin_options(flags_choice(words, tables), tables)
     flags = read_flags(words, declared.options)
     return [str(problem) for problem in (*flags.problems, *check([flags.given], declared).problems)]

@@ -12,7 +12,7 @@ import pytest
 #: (distribution, kind, plugin's name, source) → installs the plugin and returns its module's name.
 Install = Callable[[str, str, str, str], str]
 
-_GROUPS = {"architecture": "architectures", "network": "networks", "extension": "extensions"}
+_GROUPS = {"architecture": "architectures", "network": "networks", "extension": "extensions", "optimizer": "optimizers"}
 
 PLUGIN = """\
 from dataclasses import dataclass
@@ -101,7 +101,8 @@ def install(site: Path) -> Install:
         metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n"
         (info / "METADATA").write_text(metadata, encoding="utf-8")
         with (info / "entry_points.txt").open("a", encoding="utf-8") as points:
-            points.write(f"[loracore.{_GROUPS[kind]}]\n{name} = {module}\n")
+            target = f"{module}:{name}" if kind == "optimizer" else module  # the class itself
+            points.write(f"[loracore.{_GROUPS[kind]}]\n{name} = {target}\n")
         importlib.invalidate_caches()
         return module
 

@@ -26,6 +26,7 @@ def test_the_nearest_name_is_suggested() -> None:
 
 def test_nothing_near_suggests_nothing() -> None:
     assert nearest("zzz", ["network_dim"]) is None
+    assert nearest("multires_noise_iterations", ["resize_interpolation"]) is None  # alike by chance
     assert did_you_mean("zzz", ["network_dim"]) == ""
 
 

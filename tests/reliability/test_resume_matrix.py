@@ -21,6 +21,7 @@ STOPS = {
     "behind a short window": ([2], ACCUMULATED),
     "before a short window": ([3], ACCUMULATED),
 }
+PROMPTS = "PROMPTS"  # stands for a file of them
 FEATURES = {
     "cosine": ("--lr_scheduler", "cosine", "--lr_warmup_steps", "3"),
     "EMA": ("--use_ema", "--ema_decay", "0.9"),
@@ -37,13 +38,21 @@ FEATURES = {
     "captions drawn anew": ("--shuffle_caption", "--caption_tag_dropout_rate", "0.3", "--caption_dropout_rate", "0.2"),
     "crops drawn anew": ("--random_crop", "--no_cache_latents"),
     "timesteps": ("--min_timestep", "100", "--max_timestep", "900"),
+    "validation": (  # what is waited for comes true at the last step
+        *("--validation_split", "0.34", "--validation_seed", "3", "--validate_every_n_steps", "1", "--keep_best", "2"),
+        *("--early_stopping_patience", "5", "--early_stopping_threshold", "1000"),
+    ),
+    "previews": ("--sample_prompts", PROMPTS, "--sample_every_n_steps", "1", "--sample_at_first"),
 }
-SHORT = ("EMA", "fused backward pass")
+SHORT = ("EMA", "fused backward pass", "validation", "previews")
 
 
 def check(train_toy: TrainToy, folder: Path, stop: str, flags: tuple[str, ...]) -> None:
     stops, more = STOPS[stop]
-    assert_resumes_exactly(train_toy, folder, stops, [*flags, *more])
+    prompts = folder / "prompts.txt"
+    prompts.write_text("a red square --w 64 --h 64 --s 1", encoding="utf-8")
+    given = [str(prompts) if word == PROMPTS else word for word in (*flags, *more)]
+    assert_resumes_exactly(train_toy, folder, stops, given)
 
 
 @pytest.mark.parametrize("feature", SHORT)

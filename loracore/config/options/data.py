@@ -14,15 +14,17 @@ class DataOptions:
     """Where the pictures are, and how they are grouped; the data-set file's own values come first."""
 
     dataset_config: Annotated[str | None, option("data-set file (TOML or JSON)")] = None
-    train_data_dir: Annotated[str | None, option("folder of pictures, plain or with N_name sub-folders")] = None
+    train_data_dir: Annotated[
+        str | None, option("folder of pictures, plain or with N_name sub-folders", place=True)
+    ] = None
     reg_data_dir: Annotated[
-        str | None, option("folder of regularisation pictures, plain or with N_name sub-folders")
+        str | None, option("folder of regularisation pictures, plain or with N_name sub-folders", place=True)
     ] = None
     in_json: Annotated[
         str | None, option("list of pictures and captions (JSON or JSON lines); its paths begin in train_data_dir")
     ] = None
     conditioning_data_dir: Annotated[
-        str | None, option("folder of masks, named like the pictures; for a data set of one folder")
+        str | None, option("folder of masks, named like the pictures; for a data set of one folder", place=True)
     ] = None
     resolution: Annotated[str | None, option("training size: N or WIDTH,HEIGHT in pixels")] = None
     train_batch_size: Annotated[int, option("pictures in a batch, on each device", ge=1, le=LARGEST_COUNT)] = 1

@@ -12,7 +12,7 @@ from loracore.config.options.declaring import option
 class LoggingOptions:
     """Trackers, and what the console says."""
 
-    logging_dir: Annotated[str | None, option("folder of the trackers' files")] = None
+    logging_dir: Annotated[str | None, option("folder of the trackers' files", place=True)] = None
     log_with: Annotated[
         str | None, option("tensorboard, wandb, all, or another tracker of accelerate (unset: tensorboard)")
     ] = None
@@ -25,13 +25,14 @@ class LoggingOptions:
     ] = None
     log_config: Annotated[bool, option("tell trackers the options, but for paths and secrets")] = False
     console_log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], option("how much is said on the console")
-    ] = "INFO"
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None,
+        option("how much is said on the console (unset: INFO, of other libraries WARNING)"),
+    ] = None
     console_log_file: Annotated[str | None, option("file for what the console says, in its place")] = None
     console_log_simple: Annotated[bool, option("lines without colours and progress bars")] = False
 
     @property
     def shows_bars(self) -> bool:
         """Whether there is a terminal to draw progress bars on, and lines like these are wanted."""
-        quiet = self.console_log_level not in {"DEBUG", "INFO"}
+        quiet = self.console_log_level not in {None, "DEBUG", "INFO"}
         return not (quiet or self.console_log_simple or self.console_log_file)

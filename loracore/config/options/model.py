@@ -13,7 +13,7 @@ class ModelOptions:
     """Where the base model is, in which precision it runs, and how it is made to fit."""
 
     pretrained_model_name_or_path: Annotated[
-        str | None, option("base model: a .safetensors checkpoint, a diffusers folder, or a hub id")
+        str | None, option("base model: a .safetensors checkpoint, a diffusers folder, or a hub id", place=True)
     ] = None
     allow_pickle: Annotated[
         bool,

@@ -21,7 +21,7 @@ class NetworkOptions:
     network_train_unet_only: Annotated[bool, option("train adapters of the denoiser only")] = False
     network_train_text_encoder_only: Annotated[bool, option("train adapters of the text encoders only")] = False
     scale_weight_norms: Annotated[
-        float | None, option("largest norm of a module's weight change; larger ones are scaled down", ge=0)
+        float | None, option("largest norm of a module's weight change; larger ones are scaled down; 0: off", ge=0)
     ] = None
     base_weights: Annotated[
         tuple[str, ...], option("files of trained networks that are merged into the base model before training")

@@ -13,7 +13,7 @@ from loracore.config.options.declaring import option
 class SavingOptions:
     """What is written, where and when."""
 
-    output_dir: Annotated[str | None, option("folder of the results")] = None
+    output_dir: Annotated[str | None, option("folder of the results", place=True)] = None
     output_name: Annotated[
         str | None, option("name of the results, without extension (unset: epoch-…, at-step…, last)")
     ] = None

@@ -80,7 +80,8 @@ class TrainingOptions:
     ] = False
     ema_decay: Annotated[float, option("share of the moving average that stays at each step", gt=0, lt=1)] = 0.999
     max_skipped_steps: Annotated[
-        int, option("the run stops after so many steps in a row whose loss or gradient is not finite", ge=1)
+        int,
+        option("the run stops after so many steps in a row whose loss or gradient is not finite", ge=1, neutral=True),
     ] = 20
     initial_step: Annotated[
         int | None, option("begin behind this step: data and learning rate as in a run that took it", ge=0)

@@ -13,9 +13,14 @@ from loracore.config.options.declaring import option
 class ValidationOptions:
     """When the validation loss is computed, and what follows from it."""
 
-    validate_every_n_steps: Annotated[int | None, option("validate after every n steps; 0: never", ge=0)] = None
+    validate_every_n_steps: Annotated[
+        int | None, option("validate after every n steps; 0: never", ge=0, le=MOST_STEPS)
+    ] = None
     validate_every_n_epochs: Annotated[
-        int | None, option("validate after every n epochs; 0: never (unset: 1, without validate_every_n_steps)", ge=0)
+        int | None,
+        option(
+            "validate after every n epochs; 0: never (unset: 1, without validate_every_n_steps)", ge=0, le=MOST_STEPS
+        ),
     ] = None
     max_validation_steps: Annotated[
         int | None, option("most batches of a validation (unset: all)", ge=1, le=MOST_STEPS)

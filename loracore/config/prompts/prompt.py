@@ -38,7 +38,7 @@ class Prompt:
     negative_prompt: str = ""
     width: int = 512  # pixels
     height: int = 512
-    seed: int | None = None  # None: drawn anew for every picture
+    seed: int | None = None  # None: from the run's seed, another for each prompt
     sample_steps: int = 30
     scale: float = 7.5  # of the guidance
     sample_sampler: str | None = None  # None: that of the option
@@ -48,7 +48,7 @@ class Prompt:
 
 def prompt_of(values: Mapping[str, Any], where: str) -> Prompt:
     """Return the prompt of sound values: sides floored as the field does, steps in 1 to 1000."""
-    shift = values.get("flow_shift")
+    shift, sampler = values.get("flow_shift"), values.get("sample_sampler")
     return Prompt(
         prompt=values.get("prompt", ""),
         negative_prompt=values.get("negative_prompt", ""),
@@ -57,7 +57,7 @@ def prompt_of(values: Mapping[str, Any], where: str) -> Prompt:
         seed=values.get("seed"),
         sample_steps=values.get("sample_steps", 30),
         scale=float(values.get("scale", 7.5)),
-        sample_sampler=values.get("sample_sampler"),
+        sample_sampler=None if sampler is None else sampler.lower(),
         flow_shift=None if shift is None else float(shift),
         where=where,
     )
@@ -111,7 +111,7 @@ def _shift(value: object) -> str | None:
 
 
 def _sampler(value: object) -> str | None:
-    if isinstance(value, str) and value in SAMPLERS:
+    if isinstance(value, str) and value.lower() in SAMPLERS:
         return None
     return f"one of {', '.join(SAMPLERS)}"
 

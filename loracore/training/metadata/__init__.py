@@ -6,5 +6,6 @@ from loracore.training.metadata.file_form import file_hashes
 from loracore.training.metadata.header import Header, Moment
 from loracore.training.metadata.model_hashes import ModelHashes, model_hashes
 from loracore.training.metadata.run_values import run_metadata
+from loracore.training.metadata.session import Session, new_session
 
-__all__ = ["Header", "ModelHashes", "Moment", "file_hashes", "model_hashes", "run_metadata"]
+__all__ = ["Header", "ModelHashes", "Moment", "Session", "file_hashes", "model_hashes", "new_session", "run_metadata"]

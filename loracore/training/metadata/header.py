@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from loracore.config.config import Config
 from loracore.config.options import SavingOptions
+from loracore.training.metadata.session import Session
 from loracore.training.metadata.specification import specification
 
 #: What ``no_metadata`` leaves in place: what a loader may need.
@@ -37,16 +38,17 @@ class Header:
     values: Mapping[str, str]  # the same for every file
     slow: Sequence[Callable[[], Mapping[str, str]]]  # found in the background, and waited for
     resolution: tuple[int, int]  # width, height
-    started: float  # seconds since the epoch
+    session: Session
 
     def metadata(self, moment: Moment) -> dict[str, str]:
         """Return all keys but the file's hashes; waits for what is looked for in the background."""
         found = {
             "ss_steps": str(moment.steps),
             "ss_epoch": str(moment.epochs),
-            "ss_training_started_at": str(self.started),
+            "ss_session_id": self.session.identity,
+            "ss_training_started_at": str(self.session.started),
             "ss_training_finished_at": str(time.time()),
-            **specification(self.config, self.started, self.resolution),
+            **specification(self.config, self.session.started, self.resolution),
         }
         for known in self.slow:
             found |= known()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -58,9 +57,10 @@ def run_metadata(config: Config, network: Network, length: Length, seed: int, op
     found = {name: str(value) for name, value in values.items()}
     arguments = config.network_args()
     if arguments:
-        found["ss_network_args"] = json.dumps(arguments)
-    session = random.SystemRandom().randrange(2**32)
-    return {**found, "ss_seed": str(seed), "ss_optimizer": optimizer, "ss_session_id": str(session)}
+        # The field adds its dropout to what it hands to a network, and writes that down.
+        dropout = {"dropout": config[NetworkOptions].network_dropout or None}
+        found["ss_network_args"] = json.dumps({**arguments, **(dropout if "dropout" not in arguments else {})})
+    return {**found, "ss_seed": str(seed), "ss_optimizer": optimizer}
 
 
 def _family_values(config: Config) -> dict[str, object]:
@@ -92,7 +92,7 @@ def _training_values(config: Config, network: Network, length: Length) -> dict[s
         "ss_max_train_steps": length.steps,
         "ss_gradient_checkpointing": model.gradient_checkpointing,
         "ss_gradient_accumulation_steps": training.gradient_accumulation_steps,
-        "ss_lr_scheduler": training.lr_scheduler,
+        "ss_lr_scheduler": _course(training),
         "ss_lr_warmup_steps": training.lr_warmup_steps,
         "ss_mixed_precision": model.mixed_precision,
         "ss_full_fp16": model.full_fp16,
@@ -103,6 +103,13 @@ def _training_values(config: Config, network: Network, length: Length) -> dict[s
         "ss_training_comment": config[NetworkOptions].training_comment,
         "ss_sd_scripts_commit_hash": f"(loracore {version('loracore')})",
     }
+
+
+def _course(training: TrainingOptions) -> str:
+    """Return the course of the rates: a class where one is given; of Adafactor's own rates as the field spells them."""
+    if finds_own_rates(training):
+        return f"adafactor:{training.learning_rate}"
+    return training.lr_scheduler_type or training.lr_scheduler
 
 
 def _data_values(config: Config) -> dict[str, object]:

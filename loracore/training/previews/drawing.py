@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import distributed
 from loracore.config.options import ModelOptions, PreviewOptions
 from loracore.config.prompts.prompt import Prompt
 from loracore.errors import LoracoreError, printable
+from loracore.noise.rng import derive_seed
 from loracore.training.phases import free_memory
 from loracore.training.previews.moments import FOLDER, Moment, file_name
 from loracore.training.previews.png import Drawn, short_name, write_png
@@ -22,9 +22,10 @@ from loracore.training.previews.ready import Previews
 from loracore.training.processes import Processes
 from loracore.training.run import Run
 from loracore.training.validation.measuring import undisturbed
+from loracore.training.watchdogs.out_of_memory import explaining
 from loracore.types import Drawing, Models, TextConditioning
 
-_SEEDS = 2**32  # as many as the field's tools have
+_SEEDS = 2**32  # as many as the tools have that read the PNGs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +50,36 @@ class _Outcome:
 def draw_previews(run: Run, previews: Previews, moment: Moment) -> None:
     """Draw every prompt into the folder of previews, and tell of each; called by every process, which share them.
 
-    Nothing that fails here ends the run: it is told, and everything is put back as it was.
+    Nothing that fails here ends the run: it is told, and everything is put back as it was. A signal ends it behind the
+    picture that is being drawn.
     """
     stamp = run.processes.agree(int(time.time()))
-    first = run.processes.agree(random.SystemRandom().randrange(_SEEDS))
     asked = []
     for index, prompt in enumerate(previews.prompts):
-        seed = (first + index) % _SEEDS if prompt.seed is None else prompt.seed
+        # The same at every moment, so that a row of pictures shows what was learnt and nothing else.
+        seed = derive_seed(run.seed, "preview", index) % _SEEDS if prompt.seed is None else prompt.seed
         asked.append(_Asked(index, prompt, seed, file_name(run.files.name, moment, index, stamp, prompt.seed)))
-    own = asked[run.processes.index :: run.processes.count]
-    for outcome in _gathered(run.processes, _outcomes(run, previews, moment, own)):
+    first_own, every = run.processes.part
+    own = asked[first_own::every]
+    outcomes = _gathered(run.processes, _outcomes(run, previews, moment, own))
+    for outcome in outcomes:
         run.tell(outcome.kind, moment.step, **outcome.values)
+    if len(outcomes) < len(asked):
+        left = len(asked) - len(outcomes)
+        run.tell("note", moment.step, text=f"{left} of {len(asked)} previews were left out, the run is to stop")
 
 
 def _outcomes(run: Run, previews: Previews, moment: Moment, asked: Sequence[_Asked]) -> list[_Outcome]:
     outcomes: list[_Outcome] = []
     try:
-        with torch.no_grad(), undisturbed(run), _shown_weights(run), _models(run, previews) as models:
-            outcomes.extend(_outcome(run, models, moment, one) for one in asked)
+        with (
+            explaining(run.config, "previews"),
+            torch.no_grad(),
+            undisturbed(run),
+            run.weights_to_read(),
+            _models(run, previews) as models,
+        ):
+            outcomes.extend(_outcome(run, models, moment, one) for one in _while_wanted(run, asked))
     except Exception as error:  # whatever it is, a preview is not worth a run
         missing = asked[len(outcomes) :]
         if not missing:  # something could not be put back: training would go on with it
@@ -76,9 +89,18 @@ def _outcomes(run: Run, previews: Previews, moment: Moment, asked: Sequence[_Ask
     return outcomes
 
 
+def _while_wanted(run: Run, asked: Sequence[_Asked]) -> Iterator[_Asked]:
+    """Give what is to be drawn until a signal asks for the end; processes that draw together go on."""
+    for one in asked:
+        if run.control.interrupted and not run.processes.in_step:
+            return
+        yield one
+
+
 def _outcome(run: Run, models: Models, moment: Moment, one: _Asked) -> _Outcome:
     try:
-        path = _draw(run, models, moment, one)
+        with explaining(run.config, "previews"):
+            path = _draw(run, models, moment, one)
     except Exception as error:  # noqa: BLE001  # whatever it is, a preview is not worth a run
         failed = _failed(one, error)
     else:
@@ -123,7 +145,8 @@ def _draw(run: Run, models: Models, moment: Moment, one: _Asked) -> str:
         lora=run.files.final.stem,
     )
     path = run.files.folder / FOLDER / one.file
-    write_png(picture, drawn, path)
+    if run.processes.main or not run.processes.in_step:
+        write_png(picture, drawn, path)
     return str(path)
 
 
@@ -136,13 +159,6 @@ def _conditioning(run: Run, text: str) -> TextConditioning:
         live = run.hook.encode_text(models=run.forward.models, captions=(text,), config=run.config)
         known.update(live.tensors)
     return TextConditioning(known)
-
-
-@contextmanager
-def _shown_weights(run: Run) -> Iterator[None]:
-    """Have the network hold what a file would hold: averages, where the options ask for them."""
-    with run.updates.weights_to_read(), nullcontext() if run.ema is None else run.ema.in_place():
-        yield
 
 
 @contextmanager
@@ -162,7 +178,7 @@ def _models(run: Run, previews: Previews) -> Iterator[Models]:
 def _gathered(processes: Processes, outcomes: list[_Outcome]) -> list[_Outcome]:
     """Return the outcomes of all processes, in the order of the prompts."""
     found = [outcomes]
-    if processes.count > 1:
+    if processes.count > 1 and not processes.in_step:
         found = [[] for _ in range(processes.count)]
         distributed.all_gather_object(found, outcomes)
     return sorted((one for some in found for one in some), key=lambda one: one.index)

@@ -30,8 +30,8 @@ def due_moment(options: PreviewOptions, length: Length, step: int) -> Moment | N
     """Return the moment behind a step (1-based), if one is due: every n epochs, else every n steps."""
     epoch = length.epoch_of(step)
     if options.sample_every_n_epochs:
-        ends = step % length.steps_per_epoch == 0 or step == length.steps
-        return Moment("epoch", step, epoch) if ends and epoch % options.sample_every_n_epochs == 0 else None
+        counts = epoch % options.sample_every_n_epochs == 0
+        return Moment("epoch", step, epoch) if counts and length.ends_epoch(step) else None
     due = options.sample_every_n_steps and step % options.sample_every_n_steps == 0
     return Moment("step", step, epoch) if due else None
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from loracore.training.run import Run
 
 
+#: What every state holds.
+CONTENT = frozenset(
+    {
+        *("step", "epoch", "seed", "session_id", "started", "steps_per_epoch"),
+        *("config", "data", "network", "optimizer", "parts"),
+    }
+)
+
+
 class Stateful(Protocol):
     """A part of a run that changes with its steps."""
 
@@ -39,7 +48,8 @@ def state_content(run: Run, step: int, epoch: int) -> dict[str, Any]:
         "step": step,
         "epoch": epoch,
         "seed": run.seed,
-        "session_id": run.metadata["ss_session_id"],
+        "session_id": run.session.identity,
+        "started": run.session.started,
         "steps_per_epoch": run.length.steps_per_epoch,
         "config": run.config.shown(),
         "data": dict(run.identity),
@@ -64,10 +74,18 @@ def restore(run: Run, content: Mapping[str, Any]) -> None:
     load_optimizer_state(run.optimizer, content["optimizer"])
     parts, saved = stateful_parts(run), content["parts"]
     if set(parts) != set(saved):
-        message = f"the state knows of {', '.join(sorted(saved))}; this run has {', '.join(sorted(parts))}"
-        raise LoracoreError(message, where="--resume", fix="resume it with the version that wrote it")
+        raise other_version(", ".join(sorted(set(parts) ^ set(saved))), "--resume")
     for name, part in parts.items():
-        part.load(saved[name])
+        try:
+            part.load(saved[name])
+        except KeyError as error:
+            raise other_version(f"{error.args[0]} of {name}", "--resume") from error
+
+
+def other_version(differing: str, where: str) -> LoracoreError:
+    """Return the error of a state that does not hold what this version writes, or holds more."""
+    message = f"another version wrote this state: it differs from this one's in {differing}"
+    return LoracoreError(message, where=where, fix="resume it with that version, or start anew with --network_weights")
 
 
 def stateful_parts(run: Run) -> dict[str, Stateful]:

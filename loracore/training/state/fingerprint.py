@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.data.index import Index
@@ -18,9 +20,10 @@ _LEFT_OUT = frozenset({"image_dir", "metadata_file", "conditioning_data_dir", "p
 
 
 def data_identity(index: Index, datasets: Sequence[DatasetSpec], processes: int) -> dict[str, Any]:
-    """Return what must be the same for the same steps to follow: pictures, their order, batches, rules of captions.
+    """Return what must be the same for the same steps to follow: pictures, their order, batches, captions, their rules.
 
-    What pictures show and captions say is not read again here.
+    No file is read again: captions are as they were scanned, pictures are told apart by the lengths of their files.
+    Times of change do not count, data sets may be copied.
     """
     names = hashlib.blake2b(digest_size=16)
     for number, source in enumerate(index.sources):
@@ -36,12 +39,32 @@ def data_identity(index: Index, datasets: Sequence[DatasetSpec], processes: int)
         "names": names.hexdigest(),
         "sizes": _digest(sizes.astype("<i8")),
         "repeats": _digest(index.repeats.astype("<i8")),
+        "captions": _captions(index),
+        "lengths": _lengths(index),
         "buckets": [
             [dataset, *size, int(count)] for (dataset, size), count in zip(index.bucket_list, counts, strict=True)
         ],
         "batches": [dataset.batch_size * processes for dataset in datasets],
         "datasets": [plain_values(dataset) for dataset in datasets],
     }
+
+
+def _captions(index: Index) -> Tensor:
+    """Return a digest of what the caption of each picture says (N, int64): how many have changed is to be told."""
+    digests = (
+        hashlib.blake2b(index.caption(row).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for row in range(len(index))
+    )
+    return torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.int64)
+
+
+def _lengths(index: Index) -> Tensor:
+    """Return the bytes of each picture's file (N, int64)."""
+    lengths = np.zeros(len(index), np.int64)
+    for number, source in enumerate(index.sources):
+        rows = index.rows_of(number)
+        lengths[rows] = source.table.lengths[index.table_rows[rows]]
+    return torch.from_numpy(lengths)
 
 
 def plain_values(value: Any) -> Any:
@@ -67,11 +90,21 @@ def data_differences(saved: Mapping[str, Any], own: Mapping[str, Any]) -> Iterat
         for name in ("names", "sizes", "repeats"):
             if saved[name] != own[name]:
                 yield f"{name} of pictures are not those of the state's data set"
+        if saved["names"] == own["names"]:
+            yield from _changed(saved, own)
     if saved["buckets"] != own["buckets"]:
         yield "buckets are not those of the state's data set"
     if saved["batches"] != own["batches"]:
         before, now = _listed(saved["batches"]), _listed(own["batches"])
         yield f"batches of all processes together have {now} pictures, the state's {before}"
+
+
+def _changed(saved: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
+    """Give how many captions say something else, and how many pictures are other files; of the same names."""
+    for name, what in (("captions", "captions"), ("lengths", "pictures' files")):
+        count = int((saved[name] != own[name]).sum())
+        if count:
+            yield f"{count} of {own['pictures']} {what} have changed since the state was saved"
 
 
 def rule_differences(saved: Any, own: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from loracore.config.config import Config
 from loracore.errors import LoracoreError, Problem
+from loracore.training.state.content import other_version
 from loracore.training.state.fingerprint import data_differences, rule_differences
+from loracore.training.state.models import model_differences
 
 #: Where data lie, how they are batched (compared over all processes), and where a first run began; the seed and the
 #: length have rules of their own.
@@ -31,15 +33,25 @@ _LENGTHS = ("max_train_epochs", "max_train_steps")
 
 
 def check_fits(content: Mapping[str, Any], config: Config, identity: Mapping[str, Any], where: str) -> list[str]:
-    """Return notes on what a run resumed from a state does otherwise; ``identity`` is that of this run's data.
+    """Return notes on what a run resumed from a state does otherwise; ``identity`` is that of its data and models.
 
     Raises LoracoreError with every difference that would make it another run.
     """
-    saved = content["config"]
-    found = [*_options(saved, config), *_seed(content, config), *_data(content["data"], identity, saved, config)]
+    saved, data = content["config"], content["data"]
+    if lacking := identity.keys() - data.keys():
+        raise other_version(", ".join(sorted(lacking)), where)
+    known = {name for name in data["models"] if name in identity["models"]}  # compared by what they are, not by name
+    found = [
+        *_options(saved, config, known),
+        *_models(data["models"], identity["models"], config),
+        *_seed(content, config),
+        *_data(data, identity, saved, config),
+    ]
     if found:
         raise LoracoreError.of(found)
     notes = [f"resumed from {where}, behind step {content['step']}"]
+    moved = [name for name in sorted(known) if saved.get(name) != dict(config)[name]]
+    notes += [f"{name} is {_shown(dict(config)[name])}: the very files of the state's run, moved" for name in moved]
     for name in _LENGTHS:
         before, now = saved.get(name), dict(config)[name]
         if before != now and (name == "max_train_epochs" or now is not None):
@@ -55,10 +67,10 @@ def check_step(step: int, steps: int, config: Config) -> None:
         raise LoracoreError(message, where=config.place(option), fix=f"give a larger {option}")
 
 
-def _options(saved: Mapping[str, Any], config: Config) -> Iterator[Problem]:
+def _options(saved: Mapping[str, Any], config: Config, known: Collection[str]) -> Iterator[Problem]:
     fix = "give the state's value, or leave --resume out"
     for name, value in config.shaping().items():
-        if name in _COMPARED_OTHERWISE:
+        if name in _COMPARED_OTHERWISE or name in known:
             continue
         if name not in saved:
             if config.given(name):
@@ -66,6 +78,12 @@ def _options(saved: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         elif saved[name] != value:
             message = f"{name} is {_shown(value)}, the state's run had {_shown(saved[name])}"
             yield Problem(message, config.place(name), fix)
+
+
+def _models(saved: Mapping[str, Any], own: Mapping[str, Any], config: Config) -> Iterator[Problem]:
+    fix = "resume with the model of the state, or start anew from the saved file with --network_weights"
+    for name, differing in model_differences(saved, own):
+        yield Problem(f"{name} = {_shown(dict(config)[name])} {differing}", config.place(name), fix)
 
 
 def _seed(content: Mapping[str, Any], config: Config) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 
 from loracore.errors import LoracoreError
 from loracore.training.state.codec import packed, unpacked
-from loracore.training.state.names import StateNames
+from loracore.training.state.names import StateNames, aside
 
 Read = TypeVar("Read")
 
@@ -38,6 +38,7 @@ class Head:
 
     path: Path
     step: int  # the last that was taken, 1-based
+    written: float  # when, seconds since the epoch
     versions: dict[str, str]  # of the packages that wrote it
 
 
@@ -97,10 +98,6 @@ def clean_states(names: StateNames) -> None:
             shutil.rmtree(path, ignore_errors=True) if home.exists() else path.replace(home)
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.aside")
-
-
 def _of_aside(path: Path) -> Path:
     """Return the place of a state that steps aside, and any other path as it is."""
     name = path.name
@@ -113,6 +110,7 @@ def _fill(folder: Path, step: int, versions: dict[str, str], tree: Any) -> None:
     head = {
         "format": FORMAT,
         "step": step,
+        "written": time.time(),
         "versions": versions,
         "tensors": {"bytes": len(stored), "blake2b": _digest(stored)},
         "content_blake2b": _digest(text.encode("ascii")),
@@ -128,18 +126,18 @@ def _fill(folder: Path, step: int, versions: dict[str, str], tree: Any) -> None:
 
 def _take_place(temporary: Path, path: Path) -> None:
     """Give a complete folder its name; what has the name steps aside and is removed last."""
-    aside = _aside(path)
+    other = aside(path)
     if path.exists():
-        shutil.rmtree(aside, ignore_errors=True)  # of a killed run; the state itself is there
-        _move(path, aside)
+        shutil.rmtree(other, ignore_errors=True)  # of a killed run; the state itself is there
+        _move(path, other)
     try:
         _move(temporary, path)
     except OSError:
-        if aside.exists() and not path.exists():
-            aside.replace(path)
+        if other.exists() and not path.exists():
+            other.replace(path)
         raise
     _sync(path.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(other, ignore_errors=True)
 
 
 def _move(source: Path, target: Path) -> None:
@@ -185,7 +183,7 @@ def _tried(path: Path, read: Callable[[Path], Read]) -> Read:
 def _looks(path: Path) -> Iterator[Path]:
     for _ in range(_RETRIES):
         yield path
-        yield _aside(path)
+        yield aside(path)
 
 
 def _words(reason: Exception | None) -> str:
@@ -208,7 +206,7 @@ def _document(folder: Path) -> dict[str, Any]:
 
 
 def _head(path: Path, document: dict[str, Any]) -> Head:
-    return Head(path, int(document["step"]), dict(document["versions"]))
+    return Head(path, int(document["step"]), float(document["written"]), dict(document["versions"]))
 
 
 def _tree(folder: Path) -> Any:

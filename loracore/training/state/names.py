@@ -8,6 +8,9 @@ from pathlib import Path
 
 from loracore.training.outputs import ResultFiles
 
+#: What ``resume`` says of the state with the highest step in the output folder.
+LATEST = "latest"
+
 
 @dataclass(frozen=True, slots=True)
 class StateNames:
@@ -36,6 +39,11 @@ class StateNames:
     def holds(self, path: Path) -> bool:
         """Tell whether a path is that of such a state in this folder."""
         return self.is_one(path.name) and path.resolve().parent == self.folder.resolve()
+
+
+def aside(path: Path) -> Path:
+    """Return where a state steps to while a new one takes its place."""
+    return path.with_name(f".{path.name}.aside")
 
 
 def state_names(files: ResultFiles) -> StateNames:

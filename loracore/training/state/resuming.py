@@ -11,11 +11,10 @@ from loracore.config.config import Config
 from loracore.config.options import StateOptions, TrainingOptions
 from loracore.errors import ConfigError, LoracoreError
 from loracore.training.length import Length
-from loracore.training.state.content import package_versions
+from loracore.training.metadata import Session
+from loracore.training.state.content import CONTENT, other_version, package_versions
 from loracore.training.state.folder import read_head, read_state, states_in
-from loracore.training.state.names import StateNames
-
-LATEST = "latest"
+from loracore.training.state.names import LATEST, StateNames
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,11 +30,17 @@ class Resumed:
         """The seed of the run that goes on; None: there is none."""
         return None if self.content is None else int(self.content["seed"])
 
+    @property
+    def session(self) -> Session | None:
+        """The session that goes on; None: there is none."""
+        return None if self.content is None else Session(self.content["session_id"], self.content["started"])
+
 
 def state_to_resume(config: Config, names: StateNames) -> Resumed | None:
     """Return the state that ``resume`` asks for; None when it asks for none.
 
-    "latest" is the state with the highest step in this output folder under this output name; without one the run
+    "latest" is the state that was written last in this output folder under this output name, not the one with the
+    highest step: that may be of an older run that was overwritten, or of a life that was given up. Without one the run
     begins at its beginning, and says so. Raises LoracoreError for a path where there is no whole state.
     """
     wanted = config[StateOptions].resume
@@ -43,8 +48,8 @@ def state_to_resume(config: Config, names: StateNames) -> Resumed | None:
         return None
     if wanted == LATEST:
         return _latest(config, names)
-    path = Path(wanted)
-    content = read_state(path)
+    path = Path(wanted).expanduser()
+    content = _read(path)
     return Resumed(path, content, tuple(_other_versions(path, config)))
 
 
@@ -71,9 +76,9 @@ def _latest(config: Config, names: StateNames) -> Resumed:
             heads.append(read_head(path))
         except LoracoreError as error:
             notes.append(f"resume: left out: {error}")
-    for head in sorted(heads, key=lambda one: one.step, reverse=True):
+    for head in sorted(heads, key=lambda one: (one.written, one.step), reverse=True):
         try:
-            content = read_state(head.path)
+            content = _read(head.path)
         except LoracoreError as error:
             notes.append(f"resume: left out: {error}")
             continue
@@ -83,9 +88,18 @@ def _latest(config: Config, names: StateNames) -> Resumed:
     return Resumed(None, None, (f"resume: no state in {names.folder} yet, the run begins at its beginning",))
 
 
+def _read(path: Path) -> Any:
+    """Return the content of a state; raises LoracoreError where it cannot be read, or lacks what is known today."""
+    content = read_state(path)
+    lacking = sorted(CONTENT - content.keys())
+    if lacking:
+        raise other_version(", ".join(lacking), str(path))
+    return content
+
+
 def _damage(path: Path) -> tuple[Any, ...]:
     try:
-        read_state(path)
+        _read(path)
     except LoracoreError as error:
         return error.problems
     return ()

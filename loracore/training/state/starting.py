@@ -12,8 +12,10 @@ from loracore.config.options import TrainingOptions
 from loracore.data.index import Index
 from loracore.data.sampler import batches_per_epoch
 from loracore.training.length import run_length
+from loracore.training.metadata import Session, new_session
 from loracore.training.state.fingerprint import data_identity
 from loracore.training.state.fitting import check_fits, check_step
+from loracore.training.state.models import model_identities
 from loracore.training.state.resuming import Resumed, steps_before
 
 
@@ -24,6 +26,7 @@ class Start:
     taken: int | None  # steps of the run that is resumed; None: none is
     identity: Mapping[str, Any]  # of the data
     notes: tuple[str, ...]
+    session: Session
 
 
 def run_start(
@@ -35,10 +38,11 @@ def run_start(
     length = run_length(batches_per_epoch(index, sizes, processes), config[TrainingOptions])
     if resumed is None or resumed.content is None:
         steps_before(config, length)
-        return Start(None, identity, () if resumed is None else resumed.notes)
+        return Start(None, identity, () if resumed is None else resumed.notes, new_session())
     step = int(resumed.content["step"])
-    notes = check_fits(resumed.content, config, identity, str(resumed.path))
+    own = {**identity, "models": model_identities(config)}
+    notes = check_fits(resumed.content, config, own, str(resumed.path))
     check_step(step, length.steps, config)
     if step == length.steps:
         notes.append("the state is that of the last step: nothing is left to train, the final file is written")
-    return Start(step, identity, (*resumed.notes, *notes))
+    return Start(step, identity, (*resumed.notes, *notes), resumed.session or new_session())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from loracore.errors import ConfigError, did_you_mean
+from loracore.training.updates.signatures import argument_problems, imported_signature
 
 
 def imported_class(module: str, kind: str, option: str) -> type[Any]:
@@ -30,15 +31,11 @@ def imported_class(module: str, kind: str, option: str) -> type[Any]:
     return held
 
 
-def check_arguments(kind: type[Any], arguments: Mapping[str, Any], ours: set[str], option: str) -> None:
-    """Raise ConfigError, naming the item, for arguments that a class does not take or that are ``ours`` to give."""
-    parameters = inspect.signature(kind).parameters
-    known = {name for name, one in parameters.items() if one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}} - ours
-    anything = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    for name in arguments:
-        if name in ours or (name not in known and not anything):
-            message = f"{kind.__name__} takes no argument '{name}'"
-            raise ConfigError(message, where=f"--{option}", fix=did_you_mean(name, known))
+def check_arguments(kind: type[Any], arguments: Mapping[str, Any], ours: AbstractSet[str], option: str) -> None:
+    """Raise ConfigError, naming each, for arguments that a class cannot take or that are ``ours`` to give."""
+    problems = tuple(argument_problems(imported_signature(kind), arguments, ours, option))
+    if problems:
+        raise ConfigError.of(problems)
 
 
 @contextmanager

@@ -65,7 +65,9 @@ def _shape(training: TrainingOptions, arguments: Mapping[str, Any]) -> Shape:
     if name == "cosine_with_min_lr":
         least = _least(training, arguments)
         return lambda done: max(0.0, _between(_cosine(cycles * done), least))
-    return lambda _: 1.0
+    if name in {"constant", "constant_with_warmup"}:
+        return lambda _: 1.0
+    raise KeyError(name)
 
 
 def _cosine(half_periods: float) -> float:

@@ -21,6 +21,7 @@ from loracore.training.updates.fused_updates import FusedUpdates
 from loracore.training.updates.gradients import Gradients
 from loracore.training.updates.loss_scale import LossScale
 from loracore.training.updates.optimizers import build_optimizer
+from loracore.training.updates.schedule_free import is_schedule_free
 from loracore.training.updates.schedules import ClassSchedule, Schedule, build_schedule
 from loracore.training.updates.whole_updates import Updates
 
@@ -52,6 +53,9 @@ def try_moving(training: TrainingOptions) -> None:
     """
     parameter = nn.Parameter(torch.zeros(8, 8))
     optimizer = build_optimizer([ParameterGroup("trial", training.learning_rate, (parameter,))], training)
+    if training.use_ema and is_schedule_free(optimizer):  # of a class whose name does not say so
+        message = f"{type(optimizer).__name__} keeps an average of the weights already, which is what is saved"
+        raise ConfigError(message, where="--use_ema", fix="drop use_ema, or choose another optimizer")
     if training.max_train_epochs is None:
         _schedule(optimizer, training, training.max_train_steps)
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from loracore.config.optimizer_names import EXTRAS, NAMED, REFUSED, TORCH_OPTIMIZERS, named_optimizer, optimizer_name
+from loracore.config.optimizer_names import (
+    NAMED,
+    REFUSED,
+    TORCH_OPTIMIZERS,
+    named_optimizer,
+    optimizer_name,
+    package_of,
+)
 from loracore.config.options import TrainingOptions
 from loracore.errors import ConfigError, did_you_mean
 from loracore.plugins import find_optimizer, installed_optimizers
 from loracore.training.updates.class_origins import distribution_of, is_installed
 
 WHERE = "--optimizer_type"
+#: Arguments of optimizers that the run gives.
+OURS = frozenset({"params", "lr"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +69,8 @@ def optimizer_origin(training: TrainingOptions) -> str:
 def missing_package(module: str) -> ConfigError:
     """Return the error of a module whose package is not installed."""
     top = module.partition(".")[0]
-    extra = EXTRAS.get(top)
-    fix = f"pip install {top.replace('_', '-')}" if extra is None else f'pip install "loracore[{extra}]"'
+    extra = package_of(top).extra
+    fix = f'pip install "loracore[{extra}]"' if extra else f"pip install {top.replace('_', '-')}"
     return ConfigError(f"the optimizer needs the package {top}, which is not installed", where=WHERE, fix=fix)
 
 

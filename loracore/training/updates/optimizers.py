@@ -16,7 +16,7 @@ from loracore.errors import ConfigError
 from loracore.networks.rates import ParameterGroup
 from loracore.training.updates.adafactor import without_waiting
 from loracore.training.updates.classes import check_arguments, imported_class
-from loracore.training.updates.optimizer_choice import WHERE, choose_optimizer
+from loracore.training.updates.optimizer_choice import OURS, WHERE, choose_optimizer
 from loracore.training.updates.schedule_free import is_schedule_free, to_training
 
 ARGS = "optimizer_args"
@@ -39,7 +39,8 @@ def build_optimizer(groups: Sequence[ParameterGroup], training: TrainingOptions)
     try:
         optimizer = kind(params, lr=None if own else training.learning_rate, **arguments)
     except (ValueError, TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
-        message = f"{kind.__name__} refuses its arguments: {error}"
+        texts = ", ".join(f"{name}={value}" for name, value in arguments.items() if isinstance(value, str))
+        message = f"{kind.__name__} refuses its arguments{f' ({texts} is text)' if texts else ''}: {error}"
         raise ConfigError(message, where=f"--{ARGS}", fix="see the optimizer's own documentation") from error
     _check_kind(optimizer)
     if is_schedule_free(optimizer):
@@ -52,7 +53,7 @@ def chosen_optimizer(training: TrainingOptions) -> tuple[type[Any], dict[str, An
     choice = choose_optimizer(training)
     kind = imported_class(choice.module, choice.kind, "optimizer_type")
     arguments = optimizer_arguments(training)
-    check_arguments(kind, arguments, {"params", "lr"}, ARGS)
+    check_arguments(kind, arguments, OURS, ARGS)
     if choice.name.startswith("SGDNesterov"):
         if not arguments.get("nesterov", True):
             raise ConfigError("nesterov=False contradicts SGDNesterov", where=f"--{ARGS}", fix="choose SGD")

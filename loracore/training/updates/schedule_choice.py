@@ -8,6 +8,8 @@ from loracore.training.updates.class_origins import distribution_of
 
 OPTION = "lr_scheduler_type"
 TORCH = "torch.optim.lr_scheduler"
+#: Arguments of courses that the run gives.
+OURS = frozenset({"optimizer"})
 
 
 def schedule_class(name: str) -> tuple[str, str]:

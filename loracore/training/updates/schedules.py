@@ -15,7 +15,7 @@ from loracore.errors import ConfigError
 from loracore.training.updates.classes import check_arguments, imported_class
 from loracore.training.updates.courses import Factor, schedule_factor
 from loracore.training.updates.plain_data import decoded, plain_items
-from loracore.training.updates.schedule_choice import OPTION, schedule_class
+from loracore.training.updates.schedule_choice import OPTION, OURS, schedule_class
 from loracore.training.updates.schedule_free import is_schedule_free
 
 
@@ -116,7 +116,7 @@ def _of_class(optimizer: Optimizer, training: TrainingOptions, steps: int) -> Cl
     module, name = schedule_class(training.lr_scheduler_type or "")
     kind = imported_class(module, name, OPTION)
     arguments = parse_arguments(training.lr_scheduler_args, ARGS)
-    check_arguments(kind, arguments, {"optimizer"}, ARGS)
+    check_arguments(kind, arguments, OURS, ARGS)
     total = arguments.get("total_steps")
     if isinstance(total, int) and total < steps:  # it would raise in the middle of the run
         message = f"{name} ends after total_steps={total}, before the run of {steps} steps does"

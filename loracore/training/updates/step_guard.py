@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+from loracore.config.optimizer_names import package_of
 from loracore.training.updates.optimizer_state import NOT_STATE
 
-#: Packages whose optimizers make the host wait in every step of their own, so that reading a flag costs nothing more.
-WAITING = frozenset({"bitsandbytes", "prodigyopt", "dadaptation", "prodigyplus"})
 #: Values that are chosen from at a time: more at once would cost memory, fewer would cost launches.
 CHUNK = 2**24
 
@@ -116,4 +115,4 @@ def _copy_back(tensors: Sequence[Tensor], flat: Tensor) -> None:
 
 
 def _waits(optimizer: Optimizer, bad: Tensor) -> bool:
-    return bad.device.type == "cpu" or type(optimizer).__module__.partition(".")[0] in WAITING
+    return bad.device.type == "cpu" or package_of(type(optimizer).__module__).waits

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from loracore.config.options import HubOptions
+from loracore.config.secret_values import without_secrets
 
 
 class HubClient(Protocol):
@@ -57,4 +58,4 @@ def reason(error: Exception, options: HubOptions) -> str:
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so that the hub is not asked"
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.replace(options.huggingface_token, "***") if options.huggingface_token else text
+    return without_secrets(text, [options.huggingface_token] if options.huggingface_token else [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,15 +34,21 @@ class Measured:
     images: int
 
 
-def measure(run: Run, held_out: HeldOut) -> Measured:
+def measure(run: Run, held_out: HeldOut) -> Measured | None:
     """Return the training loss of the held-out pictures at each of the fixed timesteps, without dropouts.
 
-    Every process looks at its share of each batch. Neither the network nor any random generator is changed by it.
+    Every process looks at its share of each batch; where they share the denoiser's weights, at all of it. Neither the
+    network nor any random generator is changed by it. None: a signal has asked the run to stop meanwhile; several
+    processes go on to the end, which they would have to agree upon otherwise.
     """
     timesteps = fixed_timesteps(run.config[TrainingOptions])
     with torch.no_grad(), undisturbed(run), run.weights_to_read():
         found = [torch.zeros(len(timesteps)), *_sums(run, held_out, timesteps)]
+    if _given_up(run):
+        return None
     total = torch.stack([one.cpu().double() for one in found]).sum(dim=0)
+    if run.processes.in_step and not run.processes.main:
+        total.zero_()  # all of them have measured everything
     if run.processes.count > 1:
         total = run.processes.sum(total.to(run.processes.device))
     means = (total / held_out.images).tolist()
@@ -60,22 +66,31 @@ def _sums(run: Run, held_out: HeldOut, timesteps: list[int]) -> Iterator[Tensor]
         for number, examples in enumerate(_examples(run, held_out)):
             if examples is not None:
                 run.network.scale_outputs(examples.network_multiplier)
-                yield torch.stack([_loss(forward, examples, number, timestep) for timestep in timesteps])
+                yield _losses(forward, examples, number, timesteps)
             bar.update(len(timesteps))
+            if _given_up(run):
+                return
 
 
-def _loss(forward: Forward, examples: Examples, number: int, timestep: int) -> Tensor:
-    """Return the summed losses of a batch at one timestep (scalar, float32)."""
-    torch.manual_seed(derive_seed(forward.seed, "validation/model", number, timestep))
-    return forward.validation_losses(examples, timestep).sum().float()
+def _given_up(run: Run) -> bool:
+    return run.control.interrupted and run.processes.count == 1
+
+
+def _losses(forward: Forward, examples: Examples, number: int, timesteps: Sequence[int]) -> Tensor:
+    """Return the summed losses of a batch, encoded once, at each timestep (T), float32."""
+    torch.manual_seed(derive_seed(forward.seed, "validation/model", number))
+    prepared = forward.validation_batch(examples)
+    found = []
+    for timestep in timesteps:
+        torch.manual_seed(derive_seed(forward.seed, "validation/model", number, timestep))
+        found.append(forward.validation_losses(prepared, timestep).sum().float())
+    return torch.stack(found)
 
 
 def _examples(run: Run, held_out: HeldOut) -> Iterator[Examples | None]:
     """Give this process's part of every batch, loaded ahead; None where a batch has fewer samples than processes."""
-    parts = (share(batch, run.processes.index, run.processes.count) for batch in held_out.batches)
-    threads = loader_threads(run.config)
-    if held_out.loader.latents is not None:
-        threads = min(threads, 1)  # enough to copy what is cached
+    parts = (share(batch, *run.processes.part) for batch in held_out.batches)
+    threads = loader_threads(run.config, cached=held_out.loader.latents is not None)
     return ahead(partial(_loaded, held_out.loader), parts, threads)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,21 @@ class Record:
         self._threshold_of = math.inf  # the loss that a better one is measured against
         self._waited = 0  # validations since that one
         self._kept: list[_Kept] = []
+        self._abandoned: tuple[int, ...] = ()  # steps of files that the next best one takes the place of
+        self.owed: int | None = None  # the step whose validation a signal has ended
 
     @property
     def kept(self) -> tuple[int, ...]:
         """The steps whose files are kept, the best one first."""
         return tuple(one.step for one in self._kept)
+
+    def forget(self, steps: Collection[int]) -> None:
+        """Keep steps no longer whose files are gone."""
+        self._kept = [one for one in self._kept if one.step not in steps]
+
+    def abandon(self, steps: Collection[int]) -> None:
+        """Have the files of these steps dropped as soon as a file is kept."""
+        self._abandoned = tuple(steps)
 
     def judge(self, step: int, loss: float) -> Verdict:
         """Take in the loss of a validation after ``step`` and return what follows from it."""
@@ -49,6 +59,8 @@ class Record:
         if best:
             self._smallest = loss
         kept, dropped = self._place(step, loss)
+        if kept:
+            dropped, self._abandoned = (*dropped, *(one for one in self._abandoned if one != step)), ()
         return Verdict(best, kept, dropped, self._patience(step, loss))
 
     def _place(self, step: int, loss: float) -> tuple[bool, tuple[int, ...]]:
@@ -78,11 +90,12 @@ class Record:
         return {
             "smallest": [number if math.isfinite(number) else None for number in numbers],
             "waited": self._waited,
+            "owed": self.owed,
             "kept": [[one.loss, one.step] for one in self._kept],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state``."""
         self._smallest, self._threshold_of = (math.inf if one is None else float(one) for one in state["smallest"])
-        self._waited = int(state["waited"])
+        self._waited, self.owed = int(state["waited"]), state["owed"]
         self._kept = [_Kept(float(loss), int(step)) for loss, step in state["kept"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,20 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from loracore.errors import LoracoreError
+from loracore.training.json_numbers import json_number
 from loracore.training.known import settle
 from loracore.training.run import Run
 from loracore.training.validation.held_out import HeldOut
 from loracore.training.validation.measuring import Measured, measure
 from loracore.training.validation.record import Verdict
+from loracore.training.watchdogs.out_of_memory import explaining
 
 
 def validate(run: Run, held_out: HeldOut, step: int, scopes: Sequence[str]) -> None:
     """Validate once, tell it for each scope ("step", "epoch"), keep the file when it is among the best.
 
-    The run is asked to stop when no better loss has come for as long as the options say.
+    The run is asked to stop when no better loss has come for as long as the options say. A validation that a signal
+    ends has no verdict: the run that goes on begins with it.
     """
     settle(run)  # the average that the loss is compared with is that of the steps so far
-    measured = measure(run, held_out)
+    with explaining(run.config, "validation"):
+        measured = measure(run, held_out)
+    run.validations.owed = step if measured is None else None
+    if measured is None:
+        run.tell("note", step, text=f"the validation of step {step} was left out, the run is to stop")
+        return
     verdict = run.validations.judge(step, measured.loss)
     epoch = run.length.epoch_of(step)
     for scope in scopes:
@@ -57,13 +64,9 @@ def _values(run: Run, measured: Measured, verdict: Verdict) -> dict[str, Any]:
     average = run.history.average
     divergence = None if average is None else measured.loss - average
     return {
-        "loss": _plain(measured.loss),
-        "bands": {str(timestep): _plain(loss) for timestep, loss in measured.bands.items()},
-        "divergence": None if divergence is None else _plain(divergence),
+        "loss": json_number(measured.loss),
+        "bands": {str(timestep): json_number(loss) for timestep, loss in measured.bands.items()},
+        "divergence": None if divergence is None else json_number(divergence),
         "best": verdict.best,
         "images": measured.images,
     }
-
-
-def _plain(number: float) -> float | None:
-    return number if math.isfinite(number) else None

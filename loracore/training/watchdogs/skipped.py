@@ -8,6 +8,12 @@ from loracore.errors import LoracoreError
 from loracore.training.history import History
 
 _NAMED = 4  # samples in the message
+_FROM_THE_START = "lower learning_rate, use mixed_precision bf16, or look at the named pictures; nothing is saved"
+#: A resume takes neither another learning rate nor another data set: it would be another run.
+_START_ANEW = (
+    "start anew from the saved file (--network_weights FILE) with a lower learning_rate, mixed_precision bf16, or "
+    "without the named pictures; --resume would skip the same steps again"
+)
 
 
 class SkippedStepsError(LoracoreError):
@@ -22,8 +28,7 @@ def check_skipped(history: History, most: int) -> None:
     if history.in_a_row < most:
         return
     message = f"loss or gradient was not finite for {history.in_a_row} steps in a row{_last(history.last_bad_ids)}"
-    fix = "lower learning_rate, use mixed_precision bf16, or look at the named pictures; nothing bad was saved"
-    raise SkippedStepsError(message, fix=fix)
+    raise SkippedStepsError(message, fix=_FROM_THE_START if history.nothing_applied else _START_ANEW)
 
 
 def _last(ids: Sequence[str]) -> str:

@@ -54,11 +54,11 @@ class Movement:
         """Tell whether it is time for the first look."""
         return step == self._first_step + FIRST_LOOK
 
-    def notes(self, step: int, *, largest_rate: float, skipped: int) -> Iterator[str]:
+    def notes(self, step: int, *, largest_rate: float, all_skipped: bool) -> Iterator[str]:
         """Give what is to be said after ``step``: which share has not moved at all, and why that can be.
 
-        Waits for the device. ``largest_rate`` is the highest learning rate in force, ``skipped`` the number of skipped
-        steps.
+        Waits for the device. ``largest_rate`` is the highest learning rate that the options give, whatever its course
+        makes of it; ``all_skipped`` tells that no step since ``begin`` was applied.
         """
         taken = step - self._first_step
         if self._start is None or not taken:
@@ -71,7 +71,7 @@ class Movement:
         more = f" and {len(keys) - _NAMED} more modules" if len(keys) > _NAMED else ""
         yield (
             f"{len(still)} of {len(self._trained)} trained tensors have not changed at all in {taken} steps "
-            f"({', '.join(keys[:_NAMED])}{more}): {_reason(still, largest_rate, all_skipped=skipped >= taken)}"
+            f"({', '.join(keys[:_NAMED])}{more}): {_reason(still, largest_rate, all_skipped=all_skipped)}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
@@ -10,8 +11,10 @@ from PIL.Image import Image
 
 from loracore import Drawing, Models
 from loracore.diffusion.drawing import Course, Guidance, draw
+from loracore.diffusion.picture_sizes import floored_size
 from loracore.diffusion.quiet import quiet_libraries
 from loracore.noise.flow import STEPS
+from loracore_sd3.options import STEP
 from loracore_sd3.positions import check_size
 from loracore_sd3.text import assembled
 
@@ -23,9 +26,9 @@ SAMPLE_SHIFT = 3.0  # towards noise, as all models of the family are sampled
 def generate(models: Models, guidance: Guidance, drawing: Drawing, rng: torch.Generator) -> Sequence[Image]:
     """Return one picture for each row by diffusers' own pipeline and the family's sampler, with the file's positions.
 
-    Raises DataError for a size that the positions do not reach.
+    Its sides are floored to whole patches. Raises DataError for a size that the positions do not reach.
     """
-    transformer = models.denoiser
+    transformer, drawing = models.denoiser, replace(drawing, size=floored_size(drawing.size, STEP))
     assert isinstance(transformer, SD3Transformer2DModel)
     check_size(transformer, drawing.size)
     nothing = dict.fromkeys(["vae", *(one + end for one in ("text_encoder", "tokenizer") for end in ("", "_2", "_3"))])

@@ -29,7 +29,7 @@ def generate(
         raise TypeError(message)
     sampler = drawing.sampler or SAMPLER
     course = Course.of(drawing, SAMPLE_STEPS, GUIDANCE, sampler)
-    return draw(_pipeline(unet, ddpm_scheduler(sampler, config)), models, guidance, course, rng)
+    return draw(_pipeline(unet, ddpm_scheduler(sampler, config, course.steps)), models, guidance, course, rng)
 
 
 def _pipeline(unet: UNet2DConditionModel, scheduler: Any) -> Any:

@@ -33,6 +33,12 @@ def test_the_configuration_is_written(loracore: Call) -> None:
     assert tomli.loads(loracore("targets", "new/run.toml", "--print_config").out) == tomli.loads(text)
 
 
+def test_a_level_that_counts_when_it_is_given_is_not_lost(loracore: Call) -> None:
+    assert (
+        tomli.loads(loracore(*RUN, "--console_log_level", "INFO", "--print_config").out)["console_log_level"] == "INFO"
+    )
+
+
 def test_a_file_is_replaced_only_when_asked_to(loracore: Call) -> None:
     Path("c.toml").write_text("old", encoding="utf-8")
     answer = loracore(*RUN, "--config_file", "c", "--output_config")

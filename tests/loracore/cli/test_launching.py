@@ -15,6 +15,7 @@ import tomli
 from safetensors.torch import load_file
 
 from tests.conftest import RunCli
+from tests.toy_runs import TrainToy
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -54,28 +55,27 @@ def out(tmp_path: Path) -> Path:
     ids=["accumulated", "dropout"],
 )
 def test_two_processes_train_what_one_trains(
-    cli: RunCli, toy_config: Path, out: Path, words: tuple[str, ...], tmp_path: Path
+    cli: RunCli, train_toy: TrainToy, toy_config: Path, out: Path, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     # 3 pictures a bucket: with 4 in a global batch every batch is short, and the processes' shares differ.
-    one = cli("train", toy_config, "--output_name", "one", "--train_batch_size", "4", *words)
+    train_toy("--output_name", "one", "--train_batch_size", "4", *words)
     cache = ("--cache_dir", tmp_path / "cache")
     two = cli("train", toy_config, "--output_name", "two", "--num_processes", "2", *cache, *words)
-    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    assert two.returncode == 0, two.stderr
     assert two.stdout.splitlines() == [str(out / "two.safetensors")]
     assert len(losses(out, "one")) == 6
     assert losses(out, "two") == pytest.approx(losses(out, "one"), rel=1e-4)  # an older step's NOISE in it
     assert difference(out, "one", "two") < NOISE
 
 
-@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
-def test_other_launchers_train_the_same(
-    cli: RunCli, toy_config: Path, out: Path, launcher: tuple[str, ...], tmp_path: Path
-) -> None:
-    cli("train", toy_config, "--output_name", "one", "--num_processes", "2")
-    command = [sys.executable, "-m", *launcher, "-m", "loracore", "train", str(toy_config), "--output_name", "two"]
+def test_other_launchers_train_the_same(cli: RunCli, toy_config: Path, out: Path, tmp_path: Path) -> None:
+    words = ("train", str(toy_config), "--max_train_steps", "3", "--num_processes", "2", "--output_name")
+    cli(*words, "own")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "--num_processes", "2"], check=True, env=env, cwd=tmp_path, timeout=100)
-    assert difference(out, "one", "two") == 0.0
+    for name, launcher in (("torchrun", TORCHRUN), ("accelerate", ACCELERATE)):
+        command = [sys.executable, "-m", *launcher, "-m", "loracore", *words, name]
+        subprocess.run(command, check=True, env=env, cwd=tmp_path, timeout=100)
+        assert difference(out, "own", name) == 0.0
 
 
 def test_a_launcher_and_the_option_must_agree(cli: RunCli, toy_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,3 +176,28 @@ def test_the_resolved_configuration_makes_the_same_run_again(cli: RunCli, toy_co
     assert difference(out, "toy", "again") == 0.0
     assert isinstance(tomli.loads(saved.read_text("utf-8"))["seed"], int)
     assert not [path for path in out.rglob("*") if path.is_file() and b"hf_secret" in path.read_bytes()]
+
+
+READING = """
+import json, os, sys
+from loracore import hookimpl
+LORACORE_API = 1
+
+@hookimpl
+def run_started(run):
+    token = dict(run.config)["huggingface_token"]
+    with open(f"seen{run.processes.index}.json", "w") as file:
+        json.dump([token, sys.argv, sorted(os.environ.values())], file)
+"""
+
+
+def test_secrets_reach_the_processes_beside_their_command_lines(
+    cli: RunCli, toy_config: Path, failing: Path, tmp_path: Path
+) -> None:
+    failing.write_text(READING, encoding="utf-8")
+    words = ("--num_processes", "2", "--max_train_steps", "1", "--extensions", "failing")
+    done = cli("train", toy_config, "--huggingface_token", "hf_secret", *words)
+    assert done.returncode == 0, done.stderr
+    for index in range(2):
+        token, *elsewhere = json.loads((tmp_path / "cwd" / f"seen{index}.json").read_text("utf-8"))
+        assert (token, "hf_secret" in json.dumps(elsewhere)) == ("hf_secret", False)

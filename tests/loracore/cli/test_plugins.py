@@ -34,6 +34,33 @@ def test_every_plugin_is_listed_with_its_origin(loracore: Call) -> None:
     assert ["toy", "architecture", "loracore-toy", "1.5", "loracore_toy_toy_module"] in rows
 
 
+def test_optimizers_of_others_are_listed_without_an_import(loracore: Call, install: Install) -> None:
+    module = install("steps", "optimizer", "Walk", "raise RuntimeError")
+    rows = [line.split() for line in loracore("plugins").out.splitlines()]
+    assert ["Walk", "optimizer", "steps", "1.5", f"{module}:Walk"] in rows
+    assert module not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "reason"),
+    [
+        ("Walk", "from torch.optim import SGD\nclass Walk(SGD): pass", ""),
+        ("Walk", "class Walk: pass", "Walk is no optimizer of torch"),
+        ("Walk", "import missing_thing", "missing_thing"),
+        ("Walk", "class Wolk: pass", "has no class 'Walk'"),
+        ("AdamW", "from torch.optim import AdamW", "an optimizer of loracore's own"),
+    ],
+)
+def test_check_names_what_is_wrong_with_an_optimizer(
+    loracore: Call, install: Install, name: str, source: str, reason: str
+) -> None:
+    install("steps", "optimizer", name, source)
+    answer = loracore("plugins", "--check", "--json")
+    (found,) = [each for each in json.loads(answer.out) if each["kind"] == "optimizer"]
+    assert found["ok"] is (not reason)
+    assert reason in found.get("error", "")
+
+
 def test_json_gives_the_same_without_an_import(loracore: Call, install: Install) -> None:
     module = install("loracore-toy", "architecture", "toy", "raise RuntimeError")
     answer = loracore("plugins", "--json")

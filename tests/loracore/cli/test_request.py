@@ -90,6 +90,23 @@ def test_what_a_plugin_finds_wrong_comes_with_the_rest() -> None:
     ]
 
 
+def test_what_plugins_find_wrong_comes_with_values_that_do_not_fit() -> None:
+    found = said(*TOYS, "--toy_mode", "slow", "--toy_width", "x", "--initial_step", "1", "--initial_epoch", "2")
+    assert sorted(found) == [
+        "--initial_epoch: initial_step says already where the run begins (drop one of them)",
+        "--toy_mode: slow toys are broken (go fast)",
+        "--toy_width: must be a whole number, at least 1, at most 8, not 'x'",
+    ]
+
+
+def test_nothing_is_concluded_from_a_value_that_does_not_fit() -> None:
+    wrong = ("--sample_prompts", "x\0y", "--sample_every_n_steps", "1")
+    (problem,) = said(*TOYS, *wrong)
+    assert problem == "--sample_prompts: must hold no NUL character"
+    rates = ("--optimizer_type", "Prodigy", "--learning_rate", "x", "--unet_lr", "0.5")
+    assert said(*TOYS, *rates) == ["--learning_rate: must be a number, at least 0, not 'x'"]
+
+
 def test_a_model_that_is_not_there_is_told_once(install: Install) -> None:
     source = TOY_ARCHITECTURE.replace('"toy_mode", "slow', '"pretrained_model_name_or_path", "slow')
     install("loud", "architecture", "loud", source.replace('mode == "fast"', "False"))

@@ -40,3 +40,36 @@ def test_check_says_them_too(loracore: Call) -> None:
 
 def test_check_says_an_option_without_effect_once(loracore: Call) -> None:
     assert loracore("check", "--arch", "sdxl", *ODD, "--clip_skip", "2").out.count("note: --clip_skip: ") == 1
+
+
+def test_everything_that_options_get_wrong_is_said_at_once(imports: Callable[..., Answer]) -> None:
+    Path("out").mkdir()
+    Path("out/last.safetensors").touch()
+    wrong = ["--optimizer_type", "Adamm", "--optimizer_args", "betaz=3", "foo", "--resume", "nowhere"]
+    wrong += ["--lr_scheduler", "polynomial", "--lr_scheduler_args", "foo=2", "bar=3", "--sample_prompts", "none.txt"]
+    wrong += ["--min_timestep", "x", "--noise_offset", "0.1"]
+    answer = imports("train", *RUN, *ODD, *wrong, "--output_dir", "out")
+    assert (answer.code, answer.out.split()) == (2, [])
+    exists = "this result exists already (give --overwrite to replace it, or another --output_name)"
+    assert sorted(answer.errors) == [
+        "--lr_scheduler_args: polynomial takes no argument 'bar'",
+        "--lr_scheduler_args: polynomial takes no argument 'foo'",
+        "--min_timestep: must be a whole number, at least 0, at most 999, not 'x'",
+        "--optimizer_args: 'foo' is not key=value",
+        "--optimizer_type: no optimizer is called 'Adamm' (did you mean 'Adam'?)",
+        "--resume: there is no state nowhere (give a state's folder or 'latest', or leave --resume out)",
+        "--sample_prompts: no such file of prompts (check the path, or leave it out)",
+        f"{Path('out/last.safetensors')}: {exists}",
+    ]
+
+
+def test_arguments_of_an_optimizer_are_known_before_it_is_imported(imports: Callable[..., Answer]) -> None:
+    wrong = ["--optimizer_args", "betaz=3", "weight_decay=abc", "--lr_scheduler_type", "StepLR"]
+    wrong += ["--lr_scheduler_args", "gama=2", "--output_dir", "out"]
+    answer = imports("train", *RUN, *ODD[:-2], *wrong)
+    assert (answer.code, answer.out.split()) == (2, [])
+    assert answer.errors == [
+        "--optimizer_args: AdamW takes no argument 'betaz' (did you mean 'betas'?)",
+        "--optimizer_args: AdamW cannot take weight_decay=abc, which is text (its default is 0.01)",
+        "--lr_scheduler_args: StepLR takes no argument 'gama' (did you mean 'gamma'?)",
+    ]

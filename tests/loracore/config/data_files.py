@@ -34,7 +34,7 @@ def config_from(*words: str) -> Config:
     """Return the config of a command line."""
     declared = declare([("core", CORE_OPTIONS)])
     checked = check([read_flags(words, declared.options).given], declared)
-    assert checked.config is not None, checked.problems
+    assert not checked.problems
     return checked.config
 
 

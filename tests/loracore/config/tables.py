@@ -60,7 +60,7 @@ def checked(*layers: Sequence[Given]) -> Checked:
 def value_of(name: str, raw: Any) -> Any:
     """Return what becomes of a raw value; fails when it is refused."""
     found = checked([Given(name, raw, "here")])
-    assert found.config is not None, found.problems
+    assert not found.problems
     return dict(found.config)[name]
 
 

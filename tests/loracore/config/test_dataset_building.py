@@ -59,6 +59,22 @@ def test_the_masks_of_the_run_are_those_of_the_one_training_subset(read: Read) -
     assert [subset.conditioning_data_dir for subset in dataset.subsets] == [Path("masks"), None]
 
 
+def test_what_a_file_leaves_out_is_as_the_run_says(read: Read) -> None:
+    run: dict[str, object] = {"resolution": "640,512", "train_batch_size": 3, "enable_bucket": True}
+    run |= {"min_bucket_reso": 128, "max_bucket_reso": 2048, "bucket_reso_steps": 32, "bucket_no_upscale": True}
+    run |= {"validation_split": 0.25, "validation_seed": 7}
+    (dataset,) = read("[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'pics'\n", **run)
+    assert (dataset.resolution, dataset.batch_size, dataset.enable_bucket) == ((640, 512), 3, True)
+    assert (dataset.bucket_bounds, dataset.bucket_reso_steps, dataset.bucket_no_upscale) == ((128, 2048), 32, True)
+    assert (dataset.validation_split, dataset.validation_seed) == (0.25, 7)
+
+
+def test_what_a_subset_leaves_out_is_as_the_run_says(read: Read) -> None:
+    (dataset,) = read(one(), caption_extension=".cap", resize_interpolation="nearest", alpha_mask=True)
+    (subset,) = dataset.subsets
+    assert (subset.caption_extension, subset.resize_interpolation, subset.alpha_mask) == (".cap", "nearest", True)
+
+
 def test_every_caption_rule_comes_through(read: Read) -> None:
     lines = {
         "caption_prefix": "p",

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from loracore.config.dataset_spec import CaptionRules, DatasetSpec
 from loracore.data.bucket_table import BucketRow, bucket_table
-from loracore.data.index import Index
+from loracore.data.index import Index, joined_indexes
 from loracore.data.reading import Reading
 from loracore.data.scanning import scan
 from loracore.data.summary import dataset_metadata
+from loracore.data.unchanging import unchanging
 
 if TYPE_CHECKING:
     from tests.loracore.data.conftest import Dataset, Paint, Subset
@@ -77,6 +80,15 @@ def test_each_data_set_is_described(index: Index, two_folders: DatasetSpec) -> N
     (described,) = json.loads(dataset_metadata(index, [two_folders])["ss_datasets"])
     assert described["resolution"] == [512, 512]
     assert [(one["image_dir"], one["img_count"]) for one in described["subsets"]] == [("dog", 2), ("cat", 1)]
+
+
+def test_pictures_held_out_are_not_among_those_trained_on(two_folders: DatasetSpec) -> None:
+    split = replace(two_folders, validation_split=0.5)
+    scanned = scan([split], Reading())
+    assert len(scanned.validation)
+    both = joined_indexes(scanned.training, unchanging(scanned.validation)).take(np.arange(len(scanned.training)))
+    assert dataset_metadata(both, [split]) == dataset_metadata(scanned.training, [split])
+    assert json.loads(dataset_metadata(both, [split])["ss_dataset_dirs"])["dog"]["img_count"]
 
 
 def test_without_buckets_there_are_no_bounds(paint: Paint, subset: Subset, dataset: Dataset) -> None:

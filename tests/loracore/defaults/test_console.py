@@ -39,6 +39,34 @@ def test_the_header_names_the_course_that_counts(
     assert line.endswith(f"; {course}")
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--use_lion_optimizer", "--lr_scheduler", "linear"), "optimizer    Lion: unet 0.01; linear"),
+        (
+            ("--optimizer_type", "adamwschedulefree"),
+            "optimizer    AdamWScheduleFree: unet 0.01; no course: schedule-free",
+        ),
+        (
+            ("--lr_scheduler_type", "StepLR", "--lr_scheduler_args", "step_size=1"),
+            "optimizer    AdamW: unet 0.01; StepLR",
+        ),
+    ],
+)
+def test_the_header_names_optimizer_and_course_as_they_are(
+    train_toy: TrainToy, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], expected: str
+) -> None:
+    train_toy(*words, "--max_train_steps", "1")
+    assert expected in capsys.readouterr().err.splitlines()
+
+
+def test_a_validation_for_step_and_epoch_has_one_line(train_toy: TrainToy, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--validation_split", "0.34", "--validate_every_n_steps", "2", "--validate_every_n_epochs", "1")
+    train_toy(*words, "--max_train_epochs", "1")
+    said = capsys.readouterr().err
+    assert said.count(": validation loss") == 1  # step 2, the last of its epoch
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be")
 def test_the_header_commands_no_terminal(
     train_toy: TrainToy, pictures: Path, capsys: pytest.CaptureFixture[str]
@@ -63,6 +91,7 @@ def test_the_header_commands_no_terminal(
         (Event("preview_failed", 3, {"message": "no memory"}), "WARNING", "no memory"),
         (Event("preview", 3, {"path": "a.png"}), "DEBUG", "a.png"),
         (Event("note", 3, {"text": "by the way"}), "INFO", "by the way"),
+        (Event("finished", 3, {"reason": "no better loss"}), "INFO", "ended behind step 3: no better loss"),
         (
             Event("validation", 3, {"loss": 0.5, "divergence": -0.1, "best": True}),
             "INFO",
@@ -80,6 +109,15 @@ def test_what_is_worth_a_line_gets_one(event: Event, level: str, words: str) -> 
 
 def test_a_step_moves_the_bar_and_says_nothing() -> None:
     assert event_line(Event("step", 1, {})) is None
+
+
+def test_an_end_as_planned_has_no_line() -> None:
+    assert event_line(Event("finished", 6, {"reason": "done", "seconds": 1.0})) is None
+
+
+def test_the_header_says_how_many_processes_train(train_toy: TrainToy, capsys: pytest.CaptureFixture[str]) -> None:
+    train_toy("--max_train_steps", "1")
+    assert "precision    no on cpu, in 1 process" in capsys.readouterr().err.splitlines()
 
 
 def test_the_header_says_where_log_and_trackers_are(

@@ -126,3 +126,15 @@ def test_what_other_optimizers_go_with(options: dict[str, Any], expected: dict[s
 
 def test_old_spellings_say_what_they_mean() -> None:
     assert [one.value for one in found(use_8bit_adam=True)] == ["AdamW8bit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fates"),
+    [
+        ("AdamWScheduleFree", {"use_ema": "wrong"}),
+        ("prodigyplus.ProdigyPlusScheduleFree", {"use_ema": "wrong"}),
+        ("AdamW", {}),
+    ],
+)
+def test_one_average_of_the_weights_is_enough(name: str, fates: dict[str, str]) -> None:
+    assert {one.option: one.fate for one in found(optimizer_type=name, use_ema=True)} == fates

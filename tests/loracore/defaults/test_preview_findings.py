@@ -36,6 +36,8 @@ def test_a_moment_without_prompts_is_wrong(name: str) -> None:
 
 def test_prompts_without_a_moment_do_nothing(prompts: str) -> None:
     assert findings(sample_prompts=prompts, sample_every_n_steps=0) == [("without effect", "sample_prompts")]
+    found = findings(sample_prompts="none.txt")
+    assert found == [("without effect", "sample_prompts"), ("wrong", "sample_prompts")]
 
 
 def test_steps_do_nothing_beside_epochs(prompts: str) -> None:

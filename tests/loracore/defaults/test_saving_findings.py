@@ -41,6 +41,12 @@ def fates(**options: Any) -> dict[str, str]:
         ({"ema_decay": 0.9}, {"ema_decay": "without effect"}),
         ({"ema_decay": 0.9, "use_ema": True}, {}),
         ({"save_model_as": "ckpt"}, {"save_model_as": "without effect"}),
+        ({"no_metadata": True, "metadata_title": "x"}, {}),
+        ({"no_metadata": True, "training_comment": "x"}, {"training_comment": "without effect"}),
+        (
+            {"save_model_as": "pt", "metadata_title": "x", "training_comment": "y", "no_metadata": True},
+            dict.fromkeys(("save_model_as", "metadata_title", "training_comment", "no_metadata"), "without effect"),
+        ),
         ({"metadata_thumbnail": "gone.png"}, {"metadata_thumbnail": "wrong"}),
         ({"metadata_thumbnail": "data:image/png;base64,AA=="}, {}),
     ],

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loracore.config.config import Config
-from loracore.config.options import StateOptions, TrainingOptions
+from loracore.config.options import HubOptions, StateOptions, TrainingOptions
 from loracore.defaults.state_findings import state_findings
+from loracore.training.state.names import aside
 
 
 def fates(training: dict[str, Any], state: dict[str, Any]) -> dict[str, str]:
     places = {name: f"--{name}" for name in (*training, *state)}
-    config = Config([TrainingOptions(**training), StateOptions(**state)], places)
+    config = Config([TrainingOptions(**training), StateOptions(**state), HubOptions()], places)
     return {finding.option: finding.fate for finding in state_findings(config)}
 
 
@@ -41,3 +43,10 @@ def test_states_that_are_not_saved_are_not_removed(name: str) -> None:
 def test_one_state_at_the_end_is_enough() -> None:
     both = {"save_state": True, "save_state_on_train_end": True}
     assert fates({}, both) == {"save_state_on_train_end": "without effect"}
+
+
+def test_a_state_must_be_there_or_stepping_aside(tmp_path: Path) -> None:
+    state = tmp_path / "a-state"
+    assert fates({}, {"resume": str(state)}) == {"resume": "wrong"}
+    aside(state).mkdir()
+    assert fates({}, {"resume": str(state)}) == {}

@@ -73,8 +73,20 @@ def test_what_is_no_place_on_the_hub_is_an_early_error(toy_config: Path, words: 
 
 
 def test_options_without_a_repository_are_without_effect_and_secrets_have_a_better_place(toy_config: Path) -> None:
-    words = ("--async_upload", "--huggingface_token", "hf_secret", "--ddp_static_graph", "--xformers")
-    notes = read_request([str(toy_config), *words]).notes
+    uploads = ("--async_upload", "--huggingface_repo_type", "space", "--huggingface_token", "hf_secret")
+    notes = read_request([str(toy_config), *uploads, "--ddp_static_graph", "--xformers"]).notes
     places = {note.partition(":")[0] for note in notes}
-    assert places == {"--xformers", "--ddp_static_graph", "--huggingface_token", "--async_upload"}
+    expected = {"--xformers", "--ddp_static_graph", "--huggingface_token", "--async_upload", "--huggingface_repo_type"}
+    assert places == expected
     assert not any("hf_secret" in note for note in notes)
+
+
+def test_a_token_is_said_to_be_used_only_where_it_is(toy_config: Path) -> None:
+    def said(*words: str) -> list[str]:
+        notes = read_request([str(toy_config), "--huggingface_token", "hf_secret", *words]).notes
+        return [note for note in notes if note.startswith("--huggingface_token")]
+
+    (idle,) = said()
+    assert "without effect" in idle
+    (used,) = said("--huggingface_repo_id", "me/mine")
+    assert "is used" in used

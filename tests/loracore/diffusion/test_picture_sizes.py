@@ -5,6 +5,7 @@ from pathlib import Path
 
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec, SubsetSpec
+from loracore.config.options import PreviewOptions
 from loracore.diffusion.picture_sizes import size_findings
 
 FISH = SubsetSpec(Path("fish"), 1, "data.toml:7")
@@ -23,7 +24,7 @@ ODD_SIDE = replace(SOUND, enable_bucket=False, resolution=(1024, 1000))
 
 
 def told(*datasets: DatasetSpec) -> list[str]:
-    config = Config([], {}, datasets)
+    config = Config([PreviewOptions()], {}, datasets)
     return [str(finding.problem(config)) for finding in size_findings(config, 32)]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from loracore import ConfigError, Models
+from loracore import ConfigError, LoracoreError, Models
 from loracore.memory.fitting import fit_models, load_device, spare_activations, unneeded
 from loracore.memory.float8 import FLOAT8
 from tests.loracore.memory.adapted import CPU, adapt, equal, gradients, gradients_with, memory_config, models_of
@@ -196,3 +196,15 @@ def test_a_part_that_was_loaded_elsewhere_stays_there() -> None:
     models = Models(text={"te3": nn.Linear(2, 2, device="meta")}, denoiser=stack_models().denoiser)
     fit_models(models, CPU, FLOAT32, memory_config())
     assert models.text["te3"].get_parameter("weight").is_meta
+
+
+@pytest.mark.parametrize(("lowram", "expected"), [(False, CPU), (True, CARD)])
+def test_a_sharded_denoiser_waits_on_the_host_unless_that_is_the_smaller(lowram: bool, expected: torch.device) -> None:
+    config = memory_config(lowram=lowram)
+    assert load_device(config, CARD, {"denoiser"}, sharded=True) == expected
+    assert load_device(config, CARD, {"text", "vae"}, sharded=True) == CARD
+
+
+def test_a_denoiser_without_blocks_cannot_be_sharded() -> None:
+    with pytest.raises(LoracoreError, match="names no blocks"):
+        fit_models(models_of(nn.Linear(1, 1), []), META, FLOAT32, memory_config(), sharded=True)

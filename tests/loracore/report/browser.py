@@ -37,6 +37,8 @@ addEventListener("load", () => {
     curves: [...document.querySelectorAll("path.curve")].map(size),
     lengths: [...document.querySelectorAll("path.curve:not(.dots)")].map((one) => one.getTotalLength()),
     pictures: [...document.images].map((one) => [one.complete, one.naturalWidth, one.alt, ...size(one)]),
+    labels: [...document.querySelectorAll(".xs")].map((axis) => [...axis.children].map(
+      (one) => { const box = one.getBoundingClientRect(); return [box.left, box.right]; })),
     reading: document.querySelector("output")?.textContent ?? "",
     loaded: performance.getEntriesByType("resource").map((one) => one.name).filter((one) => !one.startsWith("data:")),
     small: [...document.querySelectorAll("main *")].filter(

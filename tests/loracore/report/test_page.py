@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,9 @@ def test_the_page_is_read_in_a_narrow_window(report: Path, tmp_path: Path) -> No
     found = look(framed, 500, tmp_path / "profile")
     assert found["wrong"] == []
     assert all(wide <= 400 for wide, _ in found["curves"])
+    for labels in found["labels"]:
+        assert all(left < right for left, right in labels)  # none is left out, the last least of all
+        assert all(right < left for (_, right), (left, _) in pairwise(labels))
     assert found["width"] <= found["window"]
 
 

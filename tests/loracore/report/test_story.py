@@ -14,7 +14,8 @@ def test_steps_that_a_resumed_run_took_again_count_once() -> None:
         *(step(number, loss=1.0) for number in range(1, 9)),
         event("saved", 8, path="a", what="network"),
     ]
-    again = [started(5), *(step(number, loss=2.0) for number in range(6, 11)), event("finished", 10, reason="done")]
+    taken = (step(number, loss=2.0) for number in range(6, 11))
+    again = [started(5, resumed=True), *taken, event("finished", 10, reason="done")]
     story = tell_story([*first, *again])
     assert list(story.steps) == list(range(1, 11))
     assert list(story.losses) == [1.0] * 5 + [2.0] * 5
@@ -25,6 +26,15 @@ def test_steps_that_a_resumed_run_took_again_count_once() -> None:
 def test_a_run_that_starts_anew_forgets_the_one_before() -> None:
     story = tell_story([started(), step(1), event("note", 0, text="old"), started(), step(1, loss=3.0)])
     assert (list(story.losses), story.kept, len(story.starts)) == ([3.0], [], 1)
+
+
+def test_a_run_that_leaves_its_first_steps_out_is_one_of_its_own(train_toy: TrainToy) -> None:
+    train_toy()
+    folder = train_toy("--initial_step", "2", "--overwrite", "--learning_rate", "0.5").parent
+    story = tell_story(read_events(folder / "toy-log" / "events.jsonl"))
+    assert list(story.steps) == [3, 4, 5, 6]
+    assert len(story.starts) == 1
+    assert set(story.rates["unet"]) == {0.5}
 
 
 def test_a_group_that_appears_late_has_no_rate_before() -> None:

@@ -19,14 +19,13 @@ def event(kind: str, step: int, **values: Any) -> Event:
     return {"time": 1.7e9 + step, "kind": kind, "step": step, **values}
 
 
-def started(step: int = 0, steps: int = 1000) -> Event:
+def started(step: int = 0, steps: int = 1000, *, resumed: bool = False) -> Event:
     config = {"output_name": "fish", "arch": "toy", "network_dim": 4, "learning_rate": 1e-4, "tags": ["a", "b"]}
     environment = {"device": "cpu", "seed": 1, "command": "loracore train fish.toml", "versions": {"torch": "2.13.0"}}
     length = {"steps": steps, "epochs": 10, "steps_per_epoch": steps // 10}
     notes = [f"a caption says {SCRIPT}"]
-    return event(
-        "started", step, config=config, given=["learning_rate"], environment=environment, notes=notes, length=length
-    )
+    values = {"environment": environment, "notes": notes, "length": length, "resumed": resumed}
+    return event("started", step, config=config, given=["learning_rate"], **values)
 
 
 def step(number: int, loss: float | None = None) -> Event:

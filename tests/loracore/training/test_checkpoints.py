@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -73,3 +74,20 @@ def test_a_file_that_cannot_be_read_back_replaces_nothing(
         write_network(path, {"x": torch.arange(3.0)}, {}, kind)
     assert path.read_bytes() == b"good"
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits of files there")
+@pytest.mark.parametrize("kind", ["safetensors", "ckpt"])
+def test_a_disk_that_takes_no_more_is_an_error_of_the_users(
+    tmp_path: Path, kind: Literal["safetensors", "ckpt"]
+) -> None:
+    import resource  # Windows has none
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)  # what is above it is refused, as by a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(LoracoreError, match="cannot be written"):
+            write_network(tmp_path / f"a.{kind}", {"x": torch.zeros(10_000)}, {}, kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,33 @@ def test_the_first_signal_asks_and_the_second_stops_at_once(number: int) -> None
             send(number)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="os.kill ends processes there")
+def test_a_run_that_ends_of_itself_hears_signals_as_well() -> None:
+    control = Control()
+    with control.listening():
+        control.stop("no better loss")
+        send(signal.SIGINT)  # the step is still being taken
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+    control = Control()
+    with control.listening():
+        control.stop("no better loss")
+        control.end()
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill ends processes there")
+def test_the_signal_that_another_process_heard_first_is_no_second_one() -> None:
+    control = Control()
+    with control.listening():
+        control.interrupt("asked for in another process")
+        control.end()
+        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+
+
 def test_handlers_are_given_back() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Control().listening():

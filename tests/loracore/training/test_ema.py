@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from loracore import DataError
+from loracore import DataError, hookimpl
 from loracore.training import ema as module
 from loracore.training.ema import Ema
+from loracore.training.run import Run
+from tests.toy_runs import TrainToy
 
 GOOD, BAD = torch.tensor(0.0), torch.tensor(1.0)
 
@@ -102,3 +105,29 @@ def test_a_state_goes_on_as_if_nothing_had_happened(parameters: list[nn.Paramete
 def test_a_state_of_other_parameters_is_refused(parameters: list[nn.Parameter]) -> None:
     with pytest.raises(DataError, match="another network"):
         Ema(parameters, 0.9).load(Ema(parameters[:1], 0.9).state())
+
+
+class Averaged:
+    """Keeps what a run's averages are at its end."""
+
+    @hookimpl(tryfirst=True)
+    def run_finished(self, run: Run) -> None:
+        with torch.no_grad():
+            self.numbers = sorted(number for one in _averages(run) for number in one.flatten().tolist())
+
+
+def _averages(run: Run) -> list[torch.Tensor]:
+    return [] if run.ema is None else list(run.ema.averages.values())
+
+
+@pytest.mark.parametrize("precision", [(), ("--save_precision", "float")])
+def test_averages_of_halves_are_rounded_in_the_file_alone(train_toy: TrainToy, precision: tuple[str, ...]) -> None:
+    averaged = Averaged()
+    words = ("--mixed_precision", "bf16", "--full_bf16", "--use_ema", "--network_alpha", "4")
+    tensors = load_file(train_toy(*words, *precision, plugin=averaged))
+    found = [one for name, one in tensors.items() if not name.endswith("alpha")]
+    dtype = torch.float32 if precision else torch.bfloat16
+    assert {one.dtype for one in found} == {dtype}
+    wanted = torch.tensor(averaged.numbers).to(dtype)
+    assert torch.equal(torch.cat([one.flatten() for one in found]).sort().values, wanted)
+    assert torch.equal(wanted, wanted.bfloat16().to(dtype)) is (not precision)

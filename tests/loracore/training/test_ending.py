@@ -12,10 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from loracore import Event, hookimpl
+from loracore import Event, NoisyBatch, hookimpl
 from loracore.errors import LoracoreError
+from loracore.training.control import Interrupted
 from loracore.training.run import Run
 from loracore.training.state.folder import read_head, read_state
+from loracore.training.watchdogs.not_finite import NotFiniteError
 from tests.resumed_runs import StopAt, interrupted
 from tests.toy_runs import TrainToy
 
@@ -92,6 +94,44 @@ def test_what_happens_is_told_in_order(train_toy: TrainToy) -> None:
     assert [event.step for event in told.events if event.kind == "epoch"] == [4, 5]
 
 
+class SignalledWhileLoading:
+    """Sends this process a signal while models are loaded."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @hookimpl(tryfirst=True)
+    def load_models(self) -> None:
+        os.kill(os.getpid(), self._number)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill ends processes there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_models_are_loaded_leaves_nothing(train_toy: TrainToy, tmp_path: Path, number: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_toy(plugin=SignalledWhileLoading(number))
+    assert not (tmp_path / "out").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+class FailsAtTheEnd(Told):
+    """Fails when the end is told."""
+
+    @hookimpl(trylast=True)
+    def happened(self, event: Event) -> None:
+        super().happened(event)
+        if event.kind == "finished":
+            raise ZeroDivisionError
+
+
+def test_a_listener_that_fails_at_the_end_is_told_of_it_once(train_toy: TrainToy, tmp_path: Path) -> None:
+    told = FailsAtTheEnd()
+    with pytest.raises(ZeroDivisionError):
+        train_toy(plugin=told)
+    assert len(told.of("finished")) == 1
+    assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["toy.safetensors"]
+
+
 def test_an_error_behind_a_step_goes_on_when_the_step_is_saved(train_toy: TrainToy, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         train_toy(plugin=Told(fails_at=3))
@@ -109,6 +149,132 @@ def test_half_a_step_is_never_saved(train_toy: TrainToy, tmp_path: Path) -> None
     with pytest.raises(ZeroDivisionError):
         train_toy(plugin=FailsInForward(3, inside=True))
     assert list((tmp_path / "out").glob("toy-step*")) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill ends processes there")
+def test_a_signal_while_an_early_end_is_saved_stops_at_once(train_toy: TrainToy) -> None:
+    class Impatient(Told):
+        @hookimpl
+        def run_finished(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            self.went_on = True
+
+    impatient = Impatient(stops_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_toy(plugin=impatient)
+    assert impatient.of("finished") == []
+
+
+class Poisons(Told):
+    """Makes a number of an adapter worthless behind a step, as an optimizer that overflows does."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self._step = step
+
+    @hookimpl(tryfirst=True, specname="step_done")
+    def poison(self, run: Run, step: int) -> None:
+        if step == self._step:
+            run.network.entries[0].adapter.trained_parameters()[0].data.view(-1)[0] = float("nan")
+
+
+@pytest.mark.parametrize("at", [3, 4])
+def test_worthless_weights_take_no_place_and_end_the_run(train_toy: TrainToy, tmp_path: Path, at: int) -> None:
+    told = Poisons(at)
+    words = ("--save_state", "--save_every_n_steps", "2", "--save_last_n_steps", "1", "--max_train_steps", "40")
+    with pytest.raises(NotFiniteError, match=r"behind step 4: .*kept: .*toy-step00000002\.safetensors") as caught:
+        train_toy(*words, plugin=told)
+    assert "toy-step00000002-state" in str(caught.value)
+    assert {Path(values["path"]).name for values in told.of("save_failed")} >= {"toy-step00000004.safetensors"}
+    found = sorted(path.name for path in (tmp_path / "out").glob("toy-step*"))
+    assert found == ["toy-step00000002-state", "toy-step00000002.safetensors"]
+    read_state(tmp_path / "out" / "toy-step00000002-state")
+
+
+def test_worthless_weights_that_nobody_saves_end_the_run_too(train_toy: TrainToy) -> None:
+    with pytest.raises(NotFiniteError, match="behind step 6"):
+        train_toy("--max_train_steps", "40", "--max_skipped_steps", "3", plugin=Poisons(3))
+
+
+def test_a_state_with_worthless_averages_is_refused_alone(train_toy: TrainToy, tmp_path: Path) -> None:
+    class Overflowing(Told):
+        @hookimpl(tryfirst=True, specname="step_done")
+        def poison(self, run: Run) -> None:
+            for values in run.optimizer.state.values():
+                values["exp_avg_sq"].view(-1)[0] = float("inf")
+
+    told = Overflowing()
+    final = train_toy("--save_state_on_train_end", plugin=told)
+    assert ["the state is not written" in values["message"] for values in told.of("save_failed")] == [True]
+    assert final.exists()
+    assert not final.with_name("toy-state").exists()
+
+
+def test_what_an_interrupt_saves_goes_when_its_time_has_come(train_toy: TrainToy, tmp_path: Path) -> None:
+    words = ("--save_state", "--save_every_n_steps", "2", "--save_last_n_steps", "1")
+    state = interrupted(train_toy, 3, *words)
+    train_toy("--resume", str(state), *words, "--max_train_steps", "8")
+    found = sorted(path.name for path in (tmp_path / "out").glob("toy-step*"))
+    assert found == ["toy-step00000008-state", "toy-step00000008.safetensors"]
+
+
+class Worthless:
+    """Makes every loss worthless, and fails behind a step where it is asked to."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self._fails_at = fails_at
+
+    @hookimpl
+    def loss_weighting(self, batch: NoisyBatch) -> torch.Tensor:
+        return torch.full((len(batch.timesteps),), float("nan"))
+
+    @hookimpl
+    def step_done(self, step: int) -> None:
+        if step == self._fails_at:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("fails_at", "raised"), [(3, ZeroDivisionError), (None, LoracoreError)])
+def test_an_error_behind_skipped_steps_alone_saves_nothing(
+    train_toy: TrainToy, tmp_path: Path, fails_at: int | None, raised: type[Exception]
+) -> None:
+    with pytest.raises(raised):
+        train_toy(plugin=Worthless(fails_at))
+    assert [path.name for path in (tmp_path / "out").glob("toy*")] == ["toy-log"]
+
+
+def test_a_late_begin_without_a_good_step_is_an_error(train_toy: TrainToy) -> None:
+    with pytest.raises(LoracoreError, match="no step could be applied"):
+        train_toy("--initial_step", "3", plugin=Worthless())
+
+
+def test_a_resumed_part_without_a_good_step_is_an_error_and_saves_nothing(train_toy: TrainToy, tmp_path: Path) -> None:
+    interrupted(train_toy, 3)
+    with pytest.raises(LoracoreError, match="no step could be applied"):
+        train_toy("--resume", "latest", plugin=Worthless())
+    names = sorted(path.name for path in (tmp_path / "out").glob("toy*"))
+    assert names == ["toy-log", "toy-step00000003-state", "toy-step00000003.safetensors"]
+
+
+class WorthlessEpoch(Worthless):
+    """Asks for an end, or an interrupt, behind the first epoch."""
+
+    def __init__(self, *, interrupts: bool) -> None:
+        super().__init__()
+        self._interrupts = interrupts
+
+    @hookimpl
+    def epoch_done(self, run: Run) -> None:
+        (run.control.interrupt if self._interrupts else run.control.stop)("enough")
+
+
+@pytest.mark.parametrize(("interrupts", "raised"), [(False, LoracoreError), (True, Interrupted)])
+def test_an_early_end_without_a_good_step_saves_nothing(
+    train_toy: TrainToy, tmp_path: Path, *, interrupts: bool, raised: type[BaseException]
+) -> None:
+    with pytest.raises(raised):
+        train_toy("--max_train_steps", "9", plugin=WorthlessEpoch(interrupts=interrupts))
+    assert [path.name for path in (tmp_path / "out").glob("toy*")] == ["toy-log"]
 
 
 def test_an_error_before_any_step_saves_nothing(train_toy: TrainToy, tmp_path: Path) -> None:

@@ -46,7 +46,18 @@ def test_the_average_covers_the_last_epoch() -> None:
     history = History(window=2)
     records = read(history, *(taken(step, loss) for step, loss in enumerate((9.0, 1.0, 3.0), start=1)))
     assert [record.average for record in records] == [9, 5, 2]
-    assert history.losses == [9, 1, 3]
+
+
+def test_the_average_is_exact_and_the_same_behind_a_resume() -> None:
+    losses = [10.0 ** (step % 9 - 6) / 3 for step in range(40)]
+    history, resumed = History(window=7), History(window=7)
+    records = read(history, *(taken(step, loss) for step, loss in enumerate(losses, start=1)))
+    kept = torch.tensor(losses[-7:]).tolist()
+    assert records[-1].average == pytest.approx(math.fsum(kept) / 7, rel=1e-15)
+    resumed.load(json.loads(json.dumps(history.state())))
+    assert resumed.average == history.average
+    ahead, behind = (read(one, taken(41, 0.1))[0].average for one in (history, resumed))
+    assert ahead == behind
 
 
 def test_the_average_is_the_references_while_no_step_is_bad(data: Path) -> None:
@@ -81,6 +92,16 @@ def test_samples_of_other_processes_are_named() -> None:
     history = History(window=5, gathered=gathered)
     good, bad = read(history, taken(1), taken(2, NAN, bad=True, samples=(1.0, 1.0)))
     assert (good.bad_ids, bad.bad_ids) == ((), ("elsewhere.png",))
+
+
+def test_who_settles_alone_asks_nobody() -> None:
+    def gathered(names: Sequence[str]) -> Sequence[str]:
+        raise AssertionError(names)  # the others are elsewhere: it would wait for them
+
+    history = History(window=5, gathered=gathered)
+    history.push(taken(1, NAN, bad=True))
+    (record,) = history.settle(alone=True)
+    assert record.bad_ids == ("a.png", "b.png")
 
 
 def test_a_record_says_what_a_step_was() -> None:
@@ -128,3 +149,14 @@ def test_a_history_goes_on_where_another_stopped() -> None:
     assert (second.in_a_row, second.skipped) == (2, 2)
     assert read(second, *steps[4:]) == expected
     assert second.state() == whole.state()
+
+
+def test_skipped_steps_of_this_life_are_counted_alone() -> None:
+    before, after = History(window=10), History(window=10)
+    read(before, taken(1, 0.5), taken(2, NAN, bad=True))
+    after.load(before.state())
+    assert (after.skipped, after.skipped_here, after.nothing_applied) == (1, 0, False)
+    read(after, taken(3, NAN, bad=True))
+    assert (after.skipped, after.skipped_here, after.nothing_applied) == (2, 1, True)
+    read(after, taken(4, 1.0))
+    assert not after.nothing_applied

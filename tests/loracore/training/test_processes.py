@@ -9,8 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from loracore import ConfigError
-from loracore.training.processes import weight_dtype
+from loracore import Config, ConfigError, DataOptions
+from loracore.training.processes import loader_threads, weight_dtype
+
+#: Prints how long a process of several waits for the others.
+WAITING = """
+import torch
+from torch import distributed
+from loracore.config.options import ProcessOptions
+from loracore.training.processes import join_processes
+joined = join_processes(ProcessOptions(ddp_timeout=7))
+group = distributed.group.WORLD
+print(group._get_backend(torch.device("cpu")).options._timeout)
+distributed.destroy_process_group()
+"""
 
 
 def launch(config: Path, count: int, *words: str) -> None:
@@ -37,6 +49,20 @@ def test_precision_names_are_dtypes() -> None:
         torch.float16,
         torch.bfloat16,
     ]
+
+
+@pytest.mark.timeout(60)
+def test_processes_wait_for_each_other_as_long_as_they_are_told(tmp_path: Path) -> None:
+    program = tmp_path / "waiting.py"
+    program.write_text(WAITING, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(program)]
+    done = subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
+    assert b"0:07:00" in done.stdout
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_the_run_says_how_many_threads_load_ahead(threads: int) -> None:
+    assert loader_threads(Config([DataOptions(max_data_loader_n_workers=threads)], {})) == threads
 
 
 def test_a_card_without_bf16_is_an_early_error(monkeypatch: pytest.MonkeyPatch) -> None:

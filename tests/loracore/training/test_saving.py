@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from loracore import Event, LoracoreError, hookimpl
 from loracore.training.run import Run
+from loracore.training.writing import BackgroundWriter
 from tests.toy_runs import TrainToy
 
 
@@ -116,18 +118,21 @@ def test_a_final_file_that_cannot_be_written_is_an_error_that_says_what_is_kept(
     listener = Breaking(step=6)
     with pytest.raises(LoracoreError, match=r"not finite.*kept: .*toy-step00000003\.safetensors"):
         train_toy("--save_every_n_steps", "3", plugin=listener)
-    assert ("save_failed", "toy.safetensors") in listener.told
+    assert ("saved", "toy.safetensors") not in listener.told
 
 
-def test_a_full_disk_leaves_the_old_files_and_the_run_goes_on(train_toy: TrainToy, full_disk: Path) -> None:
+def test_a_full_disk_leaves_the_old_files_and_the_run_goes_on(
+    train_toy: TrainToy, full_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the final file goes then
     listener = Listener()
     words = ("--output_dir", str(full_disk), "--save_every_n_steps", "1", "--network_dim", "1024")
     with pytest.raises(LoracoreError) as caught:
         train_toy(*words, "--max_train_steps", "12", plugin=listener)
     assert listener.told.count(("save_failed", "toy.safetensors")) == 1
-    saved = {name for kind, name in listener.told if kind == "saved"}
-    assert {path.name for path in full_disk.glob("*.safetensors")} == saved
-    assert all(load_file(full_disk / name) for name in saved)
+    saved = {Path(event.values["path"]) for event in listener.events if event.kind == "saved"}
+    assert {*full_disk.glob("*.safetensors"), tmp_path / "toy.safetensors"} == saved
+    assert all(load_file(path) for path in saved)
     assert "make room" in str(caught.value)
     assert "kept" in str(caught.value)
     assert not list(full_disk.glob(".*tmp-*"))
@@ -154,6 +159,16 @@ def test_states_beside_files_are_removed_like_them(train_toy: TrainToy) -> None:
     ]
 
 
+def test_of_files_and_states_of_epochs_so_many_stay(train_toy: TrainToy) -> None:
+    kept = ("--save_last_n_epochs", "1", "--save_last_n_epochs_state", "2")
+    path = train_toy("--save_every_n_epochs", "1", "--max_train_epochs", "4", "--save_state", *kept)
+    assert sorted(one.name for one in path.parent.glob("toy-0*")) == [
+        "toy-000002-state",
+        "toy-000003-state",
+        "toy-000003.safetensors",
+    ]
+
+
 def test_a_resumed_run_removes_what_the_one_before_has_saved(train_toy: TrainToy) -> None:
     words = ("--save_every_n_steps", "1", "--save_last_n_steps", "2")
     train_toy(*words, "--max_train_steps", "4", "--save_state")
@@ -168,3 +183,70 @@ def test_a_resumed_run_has_the_moving_average_of_one_that_never_stopped(train_to
     train_toy("--use_ema", "--max_train_steps", "3", "--save_state_on_train_end")
     resumed = load_file(train_toy("--use_ema", "--resume", "latest"))
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+class Unplugged(Listener):
+    """Takes the output folder away behind the last step, as a lost drive does: a file stands in its place."""
+
+    @hookimpl(trylast=True)
+    def step_done(self, run: Run, step: int) -> None:
+        if step == run.length.steps:
+            run.writer.settle()
+            shutil.rmtree(run.files.folder)
+            run.files.folder.write_text("in the way", encoding="utf-8")
+
+
+def test_a_network_whose_folder_is_gone_is_saved_in_the_current_one(
+    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = load_file(train_toy("--output_name", "other"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.safetensors").write_bytes(b"somebody's")
+    listener = Unplugged()
+    with pytest.raises(LoracoreError, match=r"saved in .*toy-2\.safetensors; kept: nothing"):
+        train_toy("--output_dir", str(tmp_path / "drive"), plugin=listener)
+    assert listener.told[-2:] == [("save_failed", "toy.safetensors"), ("saved", "toy-2.safetensors")]
+    found = load_file(tmp_path / "toy-2.safetensors")
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert (tmp_path / "toy.safetensors").read_bytes() == b"somebody's"
+
+
+def test_what_is_kept_of_a_lost_final_file_is_all_that_stands(
+    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the final file goes then
+    words = ("--save_state_on_train_end", "--validation_split", "0.34", "--keep_best", "1")
+    with pytest.raises(LoracoreError, match="kept: ") as caught:
+        train_toy(*words, "--validate_every_n_steps", "3", plugin=InTheWay())
+    kept = str(caught.value).partition("kept: ")[2].rstrip(")").split(", ")
+    found = [tmp_path / "out" / "toy-state", *(tmp_path / "out").glob("toy-best-*.safetensors")]
+    assert len(found) == 2
+    assert sorted(kept) == sorted(map(str, found))
+
+
+class InTheWay:
+    """Puts a folder where the final file is to be."""
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        run.files.final.mkdir()
+
+
+class Listening:
+    """Notes which files are there when they are told of."""
+
+    def __init__(self) -> None:
+        self.there: list[bool] = []
+
+    @hookimpl
+    def happened(self, event: Event) -> None:
+        if event.kind == "saved":
+            self.there.append(Path(event.values["path"]).exists())
+
+
+def test_no_file_is_removed_before_it_is_told_of(train_toy: TrainToy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BackgroundWriter, "poll", lambda _: None)  # the latest telling that can be
+    listening = Listening()
+    path = train_toy("--save_every_n_steps", "1", "--save_last_n_steps", "1", plugin=listening)
+    assert listening.there == [True] * 7
+    assert len(list(path.parent.glob("*-step*"))) == 2

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from loracore.cli.choice import plugin_options
 from loracore.cli.request import read_request
 from loracore.config.config import Config
+from loracore.config.options import PluginOptions
 from loracore.training.scalars import Scalars, scalars, tracked_options
 from loracore.types import Event
 
@@ -102,4 +104,10 @@ def test_told_options_hold_neither_secrets_nor_places(configured: Configured) ->
     hidden = {"huggingface_token", "wandb_api_key", "pretrained_model_name_or_path", "output_dir", "train_data_dir"}
     assert not hidden & told.keys()
     assert told["optimizer_args"] == "('weight_decay=0.1',)"
+    declared = plugin_options(PluginOptions(arch="sdxl"))
+    every = Config([table() for table in declared.tables], {})
+    assert every.shown().keys() - tracked_options(every).keys() == {
+        *("pretrained_model_name_or_path", "vae", "tokenizer_cache_dir", "train_data_dir", "conditioning_data_dir"),
+        *("reg_data_dir", "output_dir", "logging_dir"),
+    }
     assert told["learning_rate"] == 0.01

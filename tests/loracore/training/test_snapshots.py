@@ -72,3 +72,12 @@ def test_a_third_copy_waits_until_one_is_given_back(network: Network) -> None:
     assert third.is_alive()
     copies.give_back(first)
     third.join()
+
+
+def test_averages_lose_nothing_to_the_dtype_of_training(network: Network) -> None:
+    network.modules.to(torch.bfloat16)
+    trained = list(network.modules.parameters())
+    instead = {one: torch.full(one.shape, 1.001) for one in trained}  # in bf16: 1
+    found = Snapshots(network, trained).take(instead)
+    assert values(found.file_tensors(torch.float32)) == {torch.tensor(1.001).item()}
+    assert values(found.file_tensors(torch.bfloat16)) == {1.0}

@@ -91,6 +91,19 @@ def test_a_tracker_that_cannot_start_is_said_and_the_run_goes_on(
     assert "told of" not in said.out
 
 
+@pytest.mark.parametrize(("words", "told"), [(TRACKIO, True), (TRACKIO[:-1], False)])
+def test_options_are_told_when_log_config_asks_for_it(
+    train_toy: TrainToy,
+    stubborn: type[Stubborn],
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    told: bool,
+) -> None:
+    stubborn.fails_at = "store"
+    train_toy(*words)
+    assert ("trackio could not be started" in capsys.readouterr().err) == told
+
+
 def test_a_tracker_that_keeps_failing_is_left_alone(
     train_toy: TrainToy, stubborn: type[Stubborn], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -297,7 +297,7 @@ def test_the_header_tells_what_was_trained_by_whichever_door_it_came(train_toy: 
     words = ("--conv_dim", "3", "--network_args", "rank_dropout=0.1", "--text_encoder_lr", "0.5")
     with safe_open(train_toy(*words, "--no_network_train_unet_only"), "pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["ss_network_args"]) == {"conv_dim": 3, "rank_dropout": 0.1}
+    assert json.loads(metadata["ss_network_args"]) == {"conv_dim": 3, "rank_dropout": 0.1, "dropout": None}
     assert (metadata["ss_text_encoder_lr"], metadata["ss_network_dim"]) == ("0.5", "4")
     assert {"ss_session_id", "ss_loss_type", "ss_fp8_base"} <= set(metadata)
 

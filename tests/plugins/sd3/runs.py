@@ -11,7 +11,7 @@ from loracore_sd3 import models
 from loracore_sd3.options import Sd3NetworkOptions, Sd3Options
 
 from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part, TrainingOptions
-from loracore.config.options import PreviewOptions
+from loracore.config.options import LossOptions, PreviewOptions
 from loracore.diffusion.options import FlowOptions, TokenizerOptions, VaeOptions
 
 TABLES = (
@@ -21,6 +21,7 @@ TABLES = (
     DataOptions,
     NetworkOptions,
     TrainingOptions,
+    LossOptions,
     Sd3Options,
     Sd3NetworkOptions,
     FlowOptions,

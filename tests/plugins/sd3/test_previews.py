@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loracore import ConfigError, Drawing
+from loracore import Drawing
 from loracore.cli.request import Request, read_request
 from tests.plugins.previews import previewed
 
-PROMPTS = "a cat --w 64 --h 64 --s 3 --d 5 --n blurry\na dog --w 80 --h 64 --s 2 --d 6 --fs 1.5\n"
+PROMPTS = "a cat --w 64 --h 64 --s 3 --d 5 --n blurry\na dog --w 88 --h 64 --s 2 --d 6 --fs 1.5\n"
 
 
 @pytest.mark.timeout(300)
@@ -38,6 +38,8 @@ def test_samplers_are_said_to_be_idle(folder: Path, tmp_path: Path) -> None:
     assert f"{path}:1: the sampler euler_a has no effect" in notes
 
 
-def test_sizes_between_patches_are_wrong(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"prompts\.txt:1: the preview is 520x512.*multiples of 16"):
-        request_of(folder, tmp_path / "prompts.txt", "a dog --w 520\n")
+def test_sizes_between_patches_become_smaller_and_are_told(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    notes = "\n".join(request_of(folder, path, "a cat\na dog --w 520\n").notes)
+    assert f"{path}:2: the preview's 520x512 becomes 512x512: this model draws in multiples of 16 pixels" in notes
+    assert f"{path}:1: the preview" not in notes

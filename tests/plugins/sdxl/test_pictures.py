@@ -56,7 +56,7 @@ def test_picture_is_the_one_that_the_whole_pipeline_draws(models: Models) -> Non
         tokenizer=models.extras["te1"].tokenizer,
         tokenizer_2=models.extras["te2"].tokenizer,
         unet=models.denoiser,
-        scheduler=ddpm_scheduler(pictures.SAMPLER, config_of()),
+        scheduler=ddpm_scheduler(pictures.SAMPLER, config_of(), pictures.SAMPLE_STEPS),
         force_zeros_for_empty_prompt=False,
     )
     pipeline.set_progress_bar_config(disable=True)

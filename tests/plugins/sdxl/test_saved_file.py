@@ -61,7 +61,7 @@ def pipeline_pictures(folder: Path, config: Config, network_file: Path | None) -
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         tokenizer_2=CLIPTokenizer.from_pretrained(folder / "tokenizer_2"),
         unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
-        scheduler=ddpm_scheduler(SAMPLER, config),
+        scheduler=ddpm_scheduler(SAMPLER, config, SAMPLE_STEPS),
         add_watermarker=False,
     )
     pipeline.set_progress_bar_config(disable=True)

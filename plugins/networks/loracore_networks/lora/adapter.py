@@ -91,7 +91,7 @@ class LoraAdapter(Adapter):
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw which neurons, which ranks, and whether the whole module each sample does without."""
-        self._masks.draw(rng, self.down.device)
+        self._masks.draw(rng, self)
 
     def clear_masks(self) -> None:
         """Use every neuron, every rank and the module itself for every sample."""

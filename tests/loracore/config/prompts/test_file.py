@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from loracore.config.checking import check
+from loracore.config.declared import declare
+from loracore.config.flags import read_flags
+from loracore.config.options import CORE_OPTIONS, PreviewOptions
 from loracore.config.prompts.file import PromptFile, read_prompts
 from loracore.errors import ConfigError
 
@@ -53,6 +57,16 @@ def test_the_fields_defaults_and_floored_sides(tmp_path: Path) -> None:
     first, second = read_prompts(written(tmp_path, "txt", "a\nb --w 100 --h 9 --fs 2\n")).prompts
     assert (first.width, first.height, first.sample_steps, first.scale, first.seed) == (512, 512, 30, 7.5, None)
     assert (second.width, second.height, second.flow_shift) == (96, 64, 2)
+
+
+def test_samplers_are_named_in_letters_of_either_case(tmp_path: Path) -> None:
+    found = read_prompts(written(tmp_path, "txt", "a --ss Euler_A\nb --ss DPMSolver++\n"))
+    assert wrong(found) == []
+    assert [prompt.sample_sampler for prompt in found.prompts] == ["euler_a", "dpmsolver++"]
+    declared = declare([("core", CORE_OPTIONS)])
+    checked = check([read_flags(["--sample_sampler=K_Euler"], declared.options).given], declared)
+    assert checked.config is not None
+    assert checked.config[PreviewOptions].sample_sampler == "k_euler"
 
 
 def test_values_that_change_nothing_are_told(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from safetensors import safe_open
 
@@ -44,3 +46,47 @@ def test_the_loss_is_told_in_the_fields_words(train_toy: TrainToy) -> None:
         "0.25",
         "1.0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--network_dropout", "0.25", "--conv_dim", "2"), {"conv_dim": 2, "dropout": 0.25}),
+        (("--network_args", "dropout=0.5", "conv_dim=2"), {"conv_dim": 2, "dropout": 0.5}),
+        (("--network_dropout", "0.25"), None),
+    ],
+)
+def test_the_networks_arguments_have_the_dropout_as_in_the_field(
+    train_toy: TrainToy, words: tuple[str, ...], expected: dict[str, float] | None
+) -> None:
+    with safe_open(train_toy(*words, "--max_train_steps", "1"), "pt") as file:
+        said = file.metadata()
+    found = said.get("ss_network_args")
+    assert (None if found is None else json.loads(found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--lr_scheduler", "cosine"), ("cosine", "0.01", "torch.optim.adamw.AdamW")),
+        (
+            ("--lr_scheduler_type", "StepLR", "--lr_scheduler_args", "step_size=1"),
+            ("StepLR", "0.01", "torch.optim.adamw.AdamW"),
+        ),
+        (
+            ("--optimizer_type", "Adafactor"),
+            ("adafactor:0.01", "None", "transformers.optimization.Adafactor(relative_step=True)"),
+        ),
+        (
+            ("--optimizer_type", "Adafactor", "--optimizer_args", "relative_step=False", "scale_parameter=False"),
+            ("constant", "0.01", "transformers.optimization.Adafactor(relative_step=False,scale_parameter=False)"),
+        ),
+        (("--optimizer_type", "SGDNesterov"), ("constant", "0.01", "torch.optim.sgd.SGD(momentum=0.9)")),
+    ],
+)
+def test_course_rate_and_optimizer_are_named_as_in_the_field(
+    train_toy: TrainToy, words: tuple[str, ...], expected: tuple[str, str, str]
+) -> None:
+    with safe_open(train_toy(*words, "--max_train_steps", "1"), "pt") as file:
+        said = file.metadata()
+    assert (said["ss_lr_scheduler"], said["ss_learning_rate"], said["ss_optimizer"]) == expected

@@ -62,6 +62,20 @@ def test_keys_and_values_are_the_fields(data: Path, case: str, options: dict[str
     }
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("metadata_title", "metadata_author", "metadata_description", "metadata_license", "metadata_tags"),
+        *("metadata_usage_hint", "metadata_merged_from", "metadata_trigger_phrase", "metadata_preprocessor"),
+        "metadata_is_negative_embedding",
+    ],
+)
+def test_every_option_is_a_key_of_its_name(option: str) -> None:
+    key = f"modelspec.{option.removeprefix('metadata_')}"
+    given: dict[str, Any] = {option: "as given"}
+    assert found(**given)[key] == "as given"
+
+
 def test_a_run_without_a_name_is_called_by_its_time() -> None:
     assert found(name=None)["modelspec.title"] == "LoRA@5.5"
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from loracore import Drawing, Event, hookimpl
 from loracore.cli.request import read_request
+from loracore.training.control import Interrupted
 from loracore.training.phases import Loading
 from loracore.training.run import Run
 from loracore.training.sampling import Sampling, sample
@@ -108,6 +109,25 @@ def test_previews_come_first_and_every_n_steps(draw: Draw) -> None:
     ]
 
 
+class Impatient(Heard):
+    """Asks for an interrupt, as a signal does, while the first picture is drawn."""
+
+    @hookimpl(wrapper=True)
+    def generate_images(self, drawing: Drawing) -> Generator[None, Any, Any]:
+        self.drawings.append(drawing)
+        assert self.run is not None
+        self.run.control.interrupt("SIGINT")
+        return (yield)
+
+
+@pytest.mark.parametrize(("words", "step"), [(("--sample_at_first",), 1), (("--sample_every_n_steps", "3"), 3)])
+def test_a_signal_is_heard_between_two_previews(draw: Draw, words: tuple[str, ...], step: int) -> None:
+    heard = Impatient()
+    with pytest.raises(Interrupted) as caught:
+        draw(*words, heard=heard)
+    assert (len(heard.told), len(heard.drawings), caught.value.step) == (1, 1, step)
+
+
 def test_previews_every_n_epochs_leave_steps_out(draw: Draw) -> None:
     heard = draw("--sample_every_n_epochs", "1", "--sample_every_n_steps", "1")
     assert heard.run is not None
@@ -130,6 +150,18 @@ def test_pictures_are_drawn_as_the_prompts_say_and_say_it_themselves(draw: Draw)
     assert heard.events[0].values["seed"] == 5
 
 
+def test_a_prompt_without_a_seed_has_the_same_one_at_every_moment_and_not_that_of_another(
+    draw: Draw, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat --s 1\na cat --s 1\na cat --s 1 --d 7\n", encoding="utf-8")
+    heard = draw("--sample_at_first", "--sample_every_n_steps", "6")
+    seeds = [event.values["seed"] for event in heard.events]
+    assert seeds[:3] == seeds[3:]
+    assert seeds[2] == 7
+    assert len(set(seeds)) == 3
+    assert draw("--sample_at_first", "--seed", "9").events[1].values["seed"] not in seeds
+
+
 def test_a_run_with_previews_trains_bit_for_bit_as_one_without(draw: Draw, train_toy: TrainToy) -> None:
     with_previews = draw("--sample_at_first", "--sample_every_n_steps", "1", *ADAPTED).tensors
     without = load_file(train_toy("--overwrite", *ADAPTED))
@@ -142,7 +174,8 @@ def test_a_preview_that_fails_is_told_and_changes_nothing(draw: Draw, train_toy:
     assert heard.told[0] == ("preview_failed", 2, "")
     assert heard.told[1:] == [("preview", step, "step") for step in (2, 4, 4, 6, 6)]
     message = heard.events[0].values["message"]
-    assert message.startswith(type(error).__name__)
+    full = isinstance(error, torch.OutOfMemoryError)
+    assert message.startswith("out of memory while drawing previews" if full else type(error).__name__)
     assert "\n" not in message
     without = load_file(train_toy("--overwrite", *ADAPTED))
     assert all(torch.equal(without[name], heard.tensors[name]) for name in without)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from loracore import hookimpl
 from loracore.errors import ConfigError, LoracoreError
 from loracore.training.run import Run
-from loracore.training.state.folder import TENSORS, TREE, read_head
+from loracore.training.state.folder import TENSORS, TREE, read_head, read_state, write_state
 from tests.conftest import RunCli
 from tests.resumed_runs import StopAt, assert_resumes_exactly, interrupted
 from tests.toy_runs import TrainToy
@@ -50,7 +51,15 @@ def test_a_run_resumed_behind_a_short_window_ends_alike(train_toy: TrainToy, tmp
     assert_resumes_exactly(train_toy, tmp_path, [2], ["--gradient_accumulation_steps", "3"])
 
 
-def test_latest_is_the_state_with_the_highest_step(train_toy: TrainToy) -> None:
+def test_latest_is_the_state_that_was_written_last(train_toy: TrainToy) -> None:
+    train_toy("--save_state", "--save_every_n_steps", "2", "--max_train_steps", "12")
+    state = interrupted(train_toy, 2, "--overwrite", "--learning_rate", "2e-2")  # there are later ones still
+    seen = Seen()
+    train_toy("--resume", "latest", "--learning_rate", "2e-2", plugin=seen)
+    assert f"resumed from {state}, behind step 2" in seen.note
+
+
+def test_latest_is_the_state_of_the_end(train_toy: TrainToy) -> None:
     train_toy("--save_state", "--save_every_n_steps", "2", "--max_train_steps", "4")
     seen = Seen()
     train_toy("--resume", "latest", plugin=seen)
@@ -72,7 +81,16 @@ def test_latest_passes_over_a_damaged_state_and_names_it(train_toy: TrainToy) ->
     seen = Seen()
     train_toy("--resume", "latest", plugin=seen)
     assert seen.steps == [3, 4, 5, 6]
-    assert "toy-step00000004-state" in seen.note
+    assert all(f"left out: {final.with_name(name)}" in seen.note for name in ("toy-state", "toy-step00000004-state"))
+
+
+def test_latest_names_a_newest_state_that_was_torn(train_toy: TrainToy) -> None:
+    final = train_toy("--save_state", "--save_every_n_steps", "2", "--max_train_steps", "4")
+    final.with_name("toy-state").joinpath(TREE).write_text('{"format": 1, "st', encoding="utf-8")
+    seen = Seen()
+    train_toy("--resume", "latest", plugin=seen)
+    assert seen.steps == [5, 6]
+    assert f"left out: {final.with_name('toy-state')}: this state is damaged" in seen.note
 
 
 def test_latest_with_damaged_states_alone_is_an_error(train_toy: TrainToy) -> None:
@@ -109,6 +127,24 @@ def test_another_data_set_is_refused(train_toy: TrainToy, pictures: Path) -> Non
     state = interrupted(train_toy, 2)
     Image.new("RGB", (64, 64)).save(pictures / "more.png")
     with pytest.raises(LoracoreError, match="the state's data set has 6 pictures, this run's 7"):
+        train_toy("--resume", str(state))
+
+
+def test_captions_that_changed_are_counted(train_toy: TrainToy, pictures: Path) -> None:
+    state = interrupted(train_toy, 2)
+    for path in sorted(pictures.glob("*.txt"))[:2]:
+        path.write_text("something else", encoding="utf-8")
+    with pytest.raises(LoracoreError, match=r"2 of 6 captions have changed .*--network_weights"):
+        train_toy("--resume", str(state))
+
+
+def test_pictures_that_became_other_files_are_counted(train_toy: TrainToy, pictures: Path) -> None:
+    state = interrupted(train_toy, 2)
+    path = min(pictures.glob("*.png"))
+    with Image.open(path) as picture:
+        size = picture.size
+    Image.effect_noise(size, 100).convert("RGB").save(path)
+    with pytest.raises(LoracoreError, match="1 of 6 pictures' files have changed"):
         train_toy("--resume", str(state))
 
 
@@ -205,3 +241,70 @@ def test_an_interrupted_run_resumes_over_its_own_files(train_toy: TrainToy) -> N
     state = interrupted(train_toy, 2, "--save_every_n_steps", "1")
     final = train_toy("--resume", str(state), "--save_every_n_steps", "1", plugin=StopAt(99))
     assert final.exists()
+
+
+def test_a_resumed_run_is_the_same_session(train_toy: TrainToy) -> None:
+    def said(path: Path) -> tuple[str, str]:
+        with safe_open(path, "pt") as file:
+            found = file.metadata()
+        return found["ss_session_id"], found["ss_training_started_at"]
+
+    state = interrupted(train_toy, 2)
+    first = said(state.with_name("toy-step00000002.safetensors"))
+    assert said(train_toy("--resume", str(state))) == first
+    assert said(train_toy("--output_name", "other"))[0] != first[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (("content",), "started"),
+        (("content", "parts"), "validations"),
+        (("content", "parts", "validations"), "waited"),
+    ],
+)
+def test_a_state_that_lacks_something_is_of_another_version(
+    train_toy: TrainToy, place: tuple[str, ...], name: str
+) -> None:
+    state = interrupted(train_toy, 2)
+    tree = read_state(state)
+    inner = tree
+    for step in place[1:]:
+        inner = inner[step]
+    del inner[name]
+    write_state(state, 2, read_head(state).versions, tree)
+    with pytest.raises(LoracoreError, match=f"another version wrote this state: it differs .* {name}"):
+        train_toy("--resume", str(state))
+
+
+def test_a_state_can_be_named_in_every_way(
+    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = interrupted(train_toy, 2)
+    monkeypatch.chdir(state.parent)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for number, written in enumerate((f"{state}/", state.name, f"./{state.name}/", f"~/out/{state.name}")):
+        seen = Seen()
+        train_toy("--resume", written, "--output_name", f"again{number}", plugin=seen)
+        assert seen.steps == [3, 4, 5, 6]
+
+
+def test_latest_may_stand_in_the_configuration(train_toy: TrainToy, toy_config: Path) -> None:
+    with toy_config.open("a", encoding="utf-8") as file:
+        file.write('resume = "latest"\n')
+    seen, again = Seen(), Seen()
+    train_toy("--save_state_on_train_end", "--max_train_steps", "2", plugin=seen)
+    train_toy(plugin=again)
+    assert (seen.steps, again.steps) == ([1, 2], [3, 4, 5, 6])
+    assert "no state in" in seen.note
+
+
+def test_no_first_previews_of_a_run_that_goes_on(train_toy: TrainToy, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red square --w 64 --h 64 --s 1", encoding="utf-8")
+    words = ("--sample_prompts", str(tmp_path / "prompts.txt"), "--sample_at_first")
+    state = interrupted(train_toy, 2, *words)
+    drawn = sorted((tmp_path / "out" / "sample").iterdir())
+    train_toy("--resume", str(state), *words)
+    assert len(drawn) == 1
+    assert sorted((tmp_path / "out" / "sample").iterdir()) == drawn

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from loracore import ConfigError, TrainingOptions
+from loracore.config.schedule_names import SCHEDULES
 from loracore.training.updates.courses import schedule_factor, share_of_steps
 
 CURVES = json.loads((Path(__file__).parents[3] / "data" / "training.json").read_text(encoding="utf-8"))[
@@ -32,6 +33,10 @@ def test_all_the_fields_courses_are_compared() -> None:
     assert {CURVES[name]["options"]["lr_scheduler"] for name in NAMED} == {
         *("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
         *("inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay", "piecewise_constant"),
+    }
+    assert {option for name in NAMED for option in CURVES[name]["options"]} >= {
+        *("lr_scheduler_num_cycles", "lr_scheduler_power", "lr_scheduler_min_lr_ratio"),
+        *("lr_scheduler_args", "lr_warmup_steps", "lr_decay_steps"),
     }
 
 
@@ -68,6 +73,12 @@ def test_rise_and_fall_of_warmup_stable_decay_have_three_shapes(kind: str, middl
     assert [factor(90), factor(95), factor(100)] == pytest.approx([1, middle, 0])
 
 
+def test_the_time_scale_of_inverse_sqrt_may_be_given() -> None:
+    options = training(lr_scheduler="inverse_sqrt", lr_scheduler_timescale=25, lr_warmup_steps=9)
+    factor = schedule_factor(options, 1000)
+    assert [factor(9), factor(84), factor(384)] == pytest.approx([1, 0.5, 0.25])  # 1/sqrt((step + 25 - 9) / 25)
+
+
 def test_a_smallest_rate_may_be_a_rate() -> None:
     options = training(learning_rate=1e-3, lr_scheduler="cosine_with_min_lr", lr_scheduler_args=("min_lr=1e-4",))
     assert schedule_factor(options, 10)(10) == pytest.approx(0.1)
@@ -97,3 +108,13 @@ def test_a_smallest_rate_may_be_a_rate() -> None:
 def test_what_a_course_cannot_be_is_told(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         schedule_factor(training(**options), 10)
+
+
+def test_every_course_that_can_be_chosen_is_known_and_computed() -> None:
+    hint = get_type_hints(TrainingOptions, include_extras=True)["lr_scheduler"]
+    names = get_args(get_args(hint)[0])
+    assert names == tuple(SCHEDULES)
+    needed = {"cosine_with_min_lr": ("min_lr=0",), "piecewise_constant": ("step_rules=1:3,0.5",)}
+    for name in names:
+        chosen = training(lr_scheduler=name, lr_scheduler_args=needed.get(name, ()))
+        assert schedule_factor(chosen, 10)(0) == 1

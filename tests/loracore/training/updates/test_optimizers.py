@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from loracore import ConfigError, TrainingOptions
+from loracore import ConfigError, Event, TrainingOptions, hookimpl
 from loracore.config.optimizer_arguments import parse_arguments
 from loracore.networks.rates import ParameterGroup
+from loracore.training.run import Run
+from loracore.training.scalars import Scalars, scalars
 from loracore.training.updates.classes import check_arguments
 from loracore.training.updates.optimizers import adapted_rates, build_optimizer, chosen_optimizer, describe
+from tests.toy_runs import TrainToy
 
 
 def parameter() -> nn.Parameter:
@@ -81,3 +85,34 @@ def test_adapted_rates_are_d_times_the_rate() -> None:
 def test_items_that_say_nothing_or_too_much_are_named(items: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_arguments(items, "optimizer_args")
+
+
+class Sizes:
+    """Notes what a run tells of the sizes of steps that its optimizer finds, and what the optimizer says itself."""
+
+    def __init__(self) -> None:
+        self.own: list[float] = []
+        self.told: list[Event] = []
+        self.shown: list[Scalars | None] = []
+
+    @hookimpl
+    def step_done(self, run: Run) -> None:
+        self.own.append(run.optimizer.param_groups[0]["d"])
+
+    @hookimpl
+    def happened(self, run: Run, event: Event) -> None:
+        if event.kind == "step":
+            self.told.append(event)
+            self.shown.append(scalars(event, run.config))
+
+
+def test_a_run_tells_the_size_of_steps_that_its_optimizer_finds(train_toy: TrainToy) -> None:
+    sizes = Sizes()
+    words = ("--optimizer_type", "Prodigy", "--learning_rate", "1", "--lr_scheduler", "cosine")
+    final = train_toy(*words, "--optimizer_args", "d0=0.01", plugin=sizes)
+    expected = [{"unet": d * event.values["lr"]["unet"]} for d, event in zip(sizes.own, sizes.told, strict=True)]
+    assert [event.values["d_lr"] for event in sizes.told] == expected
+    assert len({*sizes.own}) > 1
+    lines = map(json.loads, (final.with_name("toy-log") / "events.jsonl").read_text("utf-8").splitlines())
+    assert [line["d_lr"] for line in lines if line["kind"] == "step"] == expected
+    assert [shown and shown.values["lr/d*lr/unet"] for shown in sizes.shown] == [one["unet"] for one in expected]

@@ -36,3 +36,10 @@ def test_a_run_trains_and_its_header_names_the_class(
     tensors = load_file(path)
     assert all(torch.isfinite(one).all() for one in tensors.values())
     assert any(one.any() for name, one in tensors.items() if "lora_up" in name)
+
+
+def test_the_run_says_to_which_norm_gradients_are_clipped(train_toy: TrainToy) -> None:
+    words = ("--optimizer_type", "SGD", "--learning_rate", "1", "--max_train_steps", "1")
+    tensors = load_file(train_toy(*words, "--max_grad_norm", "0.001"))
+    ups = [one.flatten() for name, one in tensors.items() if "lora_up" in name]  # 0 at first; the others stay
+    assert torch.cat(ups).norm().item() == pytest.approx(0.001, rel=1e-4)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from loracore.config.optimizer_names import named_optimizer, package_of
 from loracore.training.updates.optimizer_state import optimizer_state
 from loracore.training.updates.step_guard import StepGuard, guarded_step
 from tests.loracore.training.updates.every_optimizer import (
@@ -122,3 +123,34 @@ def test_the_host_never_waits_for_a_guarded_step(name: str) -> None:
     with Waits() as waits:  # type: ignore[no-untyped-call]  # torch's own
         StepGuard().step(optimizer, GOOD) if name == "AdamW" else guarded_step(optimizer, BAD)
     assert waits.count == 0
+
+
+def _package(name: str) -> str:
+    found = named_optimizer(name)
+    return (name if found is None else found.module).partition(".")[0]
+
+
+ADAPTING = [name for name in NAMES if name.startswith(("DAdapt", "Prodigy", "prodigyplus"))]
+CUDA_ONLY = [name for name in NAMES if _package(name) == "bitsandbytes"]
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+def test_those_that_are_not_guarded_wait_in_every_step_of_their_own(name: str) -> None:
+    several = parameters()
+    optimizer = built(name, several)
+    assert package_of(_package(name)).waits
+    for number in range(3):
+        give_gradients(optimizer, number)
+        with quietly(), Waits() as waits:  # type: ignore[no-untyped-call]  # torch's own
+            optimizer.step()
+        assert waits.count
+
+
+@pytest.mark.parametrize("name", CUDA_ONLY)
+def test_bitsandbytes_waits_for_its_kernels_in_every_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[Any] = []
+    monkeypatch.setattr("bitsandbytes.optim.optimizer.sync_gpu", waits.append)
+    several = parameters()
+    optimizer = built(name, several)
+    step(optimizer, 0)
+    assert waits

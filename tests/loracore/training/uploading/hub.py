@@ -26,6 +26,7 @@ class FakeHub:
     gate: Event = field(default_factory=unset)  # closed: uploads wait for it
     made: list[dict[str, Any]] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
+    kind: str = "model"  # of the repository that is to be asked for
 
     def create_repo(self, repo_id: str, **how: Any) -> None:
         self._answer()
@@ -49,7 +50,7 @@ class FakeHub:
         return str(self.folder / repo_id / filename)
 
     def _upload(self, source: Path, name: str, repo_id: str, repo_type: str) -> None:
-        assert repo_type == "model"
+        assert repo_type == self.kind
         self.gate.wait(30)
         self._answer()
         target = self.folder / repo_id / name

@@ -51,6 +51,14 @@ def test_a_state_and_a_file_stand_in_the_folder_that_is_asked_for(hub: FakeHub, 
     assert hub.made[0]["private"] is False
 
 
+def test_a_repository_may_be_of_another_kind(hub: FakeHub, result: Path) -> None:
+    hub.kind = "dataset"
+    sending = uploads(hub, huggingface_repo_type="dataset")
+    assert (sending.check(), sending.send(result, wait=True)) == (None, [])
+    assert hub.made[0]["repo_type"] == "dataset"
+    assert hub.sent == ["a.safetensors"]
+
+
 def test_a_file_that_is_deleted_meanwhile_is_uploaded_all_the_same(hub: FakeHub, result: Path) -> None:
     hub.gate = Event()
     sending = uploads(hub, async_upload=True)
@@ -87,7 +95,7 @@ def test_what_fails_for_good_is_a_line_without_the_token(hub: FakeHub, result: P
     sending = uploads(hub, async_upload=True)
     lines = [*sending.send(result, wait=wait), *sending.finish()]
     assert lines == [
-        f"{result} is not uploaded: no route to the hub with ***",
+        f"{result} is not uploaded: no route to the hub with (hidden)",
         "uploaded to me/mine: 0 of 1 results",
     ]
     assert result.exists()

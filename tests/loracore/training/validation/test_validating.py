@@ -39,6 +39,13 @@ def test_what_is_told_is_the_mean_over_pictures_and_timesteps(validated: Validat
     assert values["loss"] == pytest.approx(sum(values["bands"].values()) / 4)
 
 
+def test_a_batch_is_encoded_once_for_all_timesteps(validated: Validated) -> None:
+    watch = validated("--validate_every_n_steps", "3", "--no_cache_latents")
+    trained = sum(len(ids) for ids in watch.ids)
+    assert len(watch.seen) >= 2 * 4
+    assert len(watch.images) == trained + 2 * watch.values[0]["images"]
+
+
 def test_every_epoch_is_validated_unless_steps_are(validated: Validated) -> None:
     by_epoch = validated("--max_train_steps", "5")
     length = len(by_epoch.ids)

@@ -97,7 +97,20 @@ class GreedyEncoder:
         return (yield)
 
 
+class GreedyValidation:
+    @hookimpl(wrapper=True)
+    def predict_noise(self) -> Generator[None, Prediction, Prediction]:
+        if not torch.is_grad_enabled():
+            torch.empty(2**58, dtype=torch.uint8)
+        return (yield)
+
+
 @pytest.mark.parametrize(("plugin", "phase"), [(Greedy(), "training"), (GreedyEncoder(), "encoding pictures")])
 def test_a_run_says_in_which_phase_memory_ran_out(train_toy: TrainToy, plugin: object, phase: str) -> None:
     with pytest.raises(LoracoreError, match=f"out of memory while {phase}: .* more were wanted"):
         train_toy(plugin=plugin)
+
+
+def test_a_run_says_that_a_validation_was_too_much(train_toy: TrainToy) -> None:
+    with pytest.raises(LoracoreError, match="out of memory while computing a validation loss"):
+        train_toy("--validation_split", "0.34", "--validate_every_n_steps", "2", plugin=GreedyValidation())

@@ -88,3 +88,16 @@ def test_a_run_that_only_skips_ends_and_keeps_the_last_good_weights(
     (kept,) = (tmp_path / "out").glob("toy*.safetensors")
     expected, found = load_file(good), load_file(kept)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_what_is_advised_when_steps_are_skipped_can_be_done(
+    train_toy: TrainToy, pictures: Path, tmp_path: Path
+) -> None:
+    stems = [path.stem for path in pictures.glob("*.png")]
+    words = ("--max_train_steps", "12", "--max_skipped_steps")
+    with pytest.raises(SkippedStepsError, match="--network_weights FILE"):
+        train_toy(*words, "4", plugin=Spoiled(*stems, first=4))
+    (kept,) = (tmp_path / "out").glob("toy*.safetensors")
+    lower = ("--learning_rate", "1e-3", "--output_name", "anew")
+    assert train_toy(*words, "4", "--network_weights", str(kept), *lower).exists()
+    assert train_toy(*words, "5", "--resume", "latest").exists()  # how many are borne is no part of the training

@@ -54,23 +54,27 @@ def test_a_checksum_sees_one_changed_bit() -> None:
 def test_nothing_is_said_of_a_network_that_moves(network: Network) -> None:
     watch = movement(network)
     move(network, "a", "b", "c", by=add)  # d is expected to stay
-    assert list(watch.notes(10, largest_rate=1e-4, skipped=0)) == []
+    assert list(watch.notes(10, largest_rate=1e-4, all_skipped=False)) == []
 
 
 def test_what_stays_is_counted_and_named(network: Network) -> None:
     watch = movement(network)
     move(network, "a", by=add)
-    (note,) = watch.notes(10, largest_rate=1e-4, skipped=0)
+    (note,) = watch.notes(10, largest_rate=1e-4, all_skipped=False)
     assert note.startswith("4 of 6 trained tensors have not changed at all in 10 steps (lora_unet_b, lora_unet_c)")
     assert "no gradient reaches them" in note
 
 
 @pytest.mark.parametrize(
     ("rate", "skipped", "reason"),
-    [(0.0, 0, "the learning rate is 0"), (1e-9, 0, "too small for float32"), (1e-4, 10, "every step was skipped")],
+    [
+        (0.0, False, "the learning rate is 0"),
+        (1e-9, False, "too small for float32"),
+        (1e-4, True, "every step was skipped"),
+    ],
 )
-def test_the_likeliest_reason_is_told(network: Network, rate: float, skipped: int, reason: str) -> None:
-    (note,) = movement(network).notes(10, largest_rate=rate, skipped=skipped)
+def test_the_likeliest_reason_is_told(network: Network, rate: float, skipped: bool, reason: str) -> None:
+    (note,) = movement(network).notes(10, largest_rate=rate, all_skipped=skipped)
     assert reason in note
 
 
@@ -79,7 +83,7 @@ def test_rates_that_half_precision_rounds_away_are_told(network: Network) -> Non
     watch = movement(network)
     for _ in range(10):
         move(network, "a", "b", "c", by=lambda parameter: parameter.add_(1e-5))
-    (note,) = watch.notes(10, largest_rate=1e-5, skipped=0)  # ups start at 0 and move, downs do not
+    (note,) = watch.notes(10, largest_rate=1e-5, all_skipped=False)  # ups start at 0 and move, downs do not
     assert "in bf16 a step smaller than 0.008 of a weight is lost" in note
     assert "drop full_bf16, or raise the learning rate (now 1e-05)" in note
 
@@ -88,7 +92,7 @@ def test_the_first_look_is_a_few_dozen_steps_after_the_start(network: Network) -
     watch = movement(network)
     watch.begin(100)
     assert [step for step in range(400) if watch.due(step)] == [100 + FIRST_LOOK]
-    assert list(watch.notes(100, largest_rate=0.0, skipped=0)) == []  # no step yet
+    assert list(watch.notes(100, largest_rate=0.0, all_skipped=False)) == []  # no step yet
 
 
 class Notes:

@@ -1,0 +1,38 @@
+"""Ends a run whose adapters are worthless: no later step can be applied, and nothing of it may be saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loracore.errors import LoracoreError
+from loracore.networks.network import Network
+
+if TYPE_CHECKING:
+    from loracore.training.run import Run
+
+
+class NotFiniteError(LoracoreError):
+    """The adapters hold numbers that are not finite; what was saved before is as it was."""
+
+
+def is_finite(network: Network) -> bool:
+    """Tell whether every parameter of the adapters is finite; waits for the device."""
+    return all(bool(one.isfinite().all()) for entry in network.entries for one in entry.adapter.parameters())
+
+
+def check_adapters(run: Run, step: int, refused: Path | None = None) -> None:
+    """Raise NotFiniteError, naming what is kept, when the adapters are not finite behind ``step``.
+
+    ``refused`` is what could not be written: something older may lie there. Guarded steps have finite gradients, but
+    an optimizer can still overflow on them.
+    """
+    if is_finite(run.network):
+        return
+    newest = [series.newest for series in run.retention.all]
+    kept = ", ".join(str(path) for path in newest if path is not None and path != refused)
+    message = f"the network's weights are not finite behind step {step}: no later step can be applied"
+    fix = "lower learning_rate and start anew"
+    if kept:
+        fix += f" from the last good file with --network_weights; kept: {kept}"
+    raise NotFiniteError(message, fix=fix)
