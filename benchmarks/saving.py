@@ -36,9 +36,9 @@ from loracore.diffusion.part_kinds import models_of
 from loracore.diffusion.parts import standard_parts
 from loracore.errors import LoracoreError
 from loracore.networks.network import Network, build_network
-from loracore.training.checkpoints import write_network
-from loracore.training.snapshots import Shadow, Snapshots
-from loracore.training.writing import BackgroundWriter
+from loracore.training.results.checkpoints import write_network
+from loracore.training.results.snapshots import Shadow, Snapshots
+from loracore.training.results.writing import BackgroundWriter
 
 MILLI = 1e3
 METADATA = {"ss_network_module": "networks.lora"}

@@ -10,11 +10,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from loracore import hookimpl
-from loracore.training.control import Agreement
-from loracore.training.ending import Place
-from loracore.training.history import History
-from loracore.training.loop import loaded_windows, take_step
 from loracore.training.run import Run
+from loracore.training.steps.control import Agreement
+from loracore.training.steps.ending import Place
+from loracore.training.steps.history import History
+from loracore.training.steps.loop import loaded_windows, take_step
 
 #: What reads a number from the device, or makes a tensor whose size depends on numbers there.
 WAITING = frozenset(

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from loracore import hookimpl
-from loracore.training.control import Interrupted
 from loracore.training.run import Run
 from loracore.training.state.codec import packed
 from loracore.training.state.folder import read_state
+from loracore.training.steps.control import Interrupted
 from tests.toy_runs import TrainToy
 
 #: What two runs may differ in that were trained alike.

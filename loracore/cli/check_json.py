@@ -9,7 +9,7 @@ from loracore.cli.findings import Findings
 from loracore.data.report import Report
 from loracore.data.visits import Draws
 from loracore.errors import Problem
-from loracore.training.length import Length
+from loracore.training.steps.length import Length
 
 
 def described(findings: Findings) -> dict[str, Any]:

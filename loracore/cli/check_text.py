@@ -10,7 +10,7 @@ from loracore.config.options import TrainingOptions
 from loracore.data.bucket_table import bucket_lines
 from loracore.data.report import Report
 from loracore.data.scan_messages import counted
-from loracore.training.length import Length
+from loracore.training.steps.length import Length
 
 _MOST_TAGS = 20
 _MOST_ROWS = 40

@@ -20,7 +20,7 @@ from loracore.config.toml_file import TomlFile, read_toml
 from loracore.defaults import DEFAULT_PLUGINS
 from loracore.errors import LoracoreError
 from loracore.plugins import assemble, installed_plugins
-from loracore.training.outputs import check_writable, result_files
+from loracore.training.results.outputs import check_writable, result_files
 
 if TYPE_CHECKING:
     from loracore.demo.demo import DemoResult

@@ -8,7 +8,7 @@ from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import TrainingOptions
 from loracore.data.report import Report
 from loracore.errors import Problem
-from loracore.training.length import Length, run_length
+from loracore.training.steps.length import Length, run_length
 
 
 @dataclass(frozen=True, eq=False, slots=True)

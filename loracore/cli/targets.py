@@ -13,7 +13,7 @@ from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 
 if TYPE_CHECKING:
-    from loracore.training.target_list import TargetRow
+    from loracore.training.assembly.target_list import TargetRow
 
 
 @run_command(needs=("arch",), switches={"json": "print a JSON list of the modules"})
@@ -24,7 +24,7 @@ def targets(request: Request, *, json: bool) -> None:
     standard sizes shows those.
     """
     from loracore.networks.idle_ranks import told
-    from loracore.training.target_list import list_targets
+    from loracore.training.assembly.target_list import list_targets
 
     rows = list_targets(request.config, request.plugins)
     idle = [row.key for row in rows if row.idle_ranks]

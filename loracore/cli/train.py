@@ -22,7 +22,7 @@ from loracore.config.plugin_findings import dataset_findings
 from loracore.config.secret_values import secret_names
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
-from loracore.training.outputs import in_the_way, result_files
+from loracore.training.results.outputs import in_the_way, result_files
 from loracore.training.state.names import LATEST, state_names
 
 _INTERRUPTED = 130
@@ -86,7 +86,7 @@ def train(request: Request) -> None:
     leave_to_processes(request.config)
 
     from loracore.training import train as training  # brings torch: options can no longer be wrong
-    from loracore.training.control import Interrupted
+    from loracore.training.steps.control import Interrupted
 
     request.plugins.register(ResolvedConfig(request.config, request.document), name="resolved config")
     states = StandingStates()

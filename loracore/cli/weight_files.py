@@ -59,7 +59,7 @@ def target_problems(save_to: str | None, inputs: Sequence[str], config: Config) 
 
 def saved_as(config: Config) -> torch.dtype | None:
     """Return the dtype of ``save_precision``; None, unset, leaves tensors as they are."""
-    from loracore.training.checkpoints import save_dtype
+    from loracore.training.results.checkpoints import save_dtype
 
     precision = config[SavingOptions].save_precision
     return None if precision is None else save_dtype(precision)

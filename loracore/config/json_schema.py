@@ -13,7 +13,7 @@ from loracore.config.declared import Declared, Option
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: What pydantic takes over from ``option()`` and editors have no use for.
 _OURS = frozenset(
-    {"title", "network_arg", "affects", "hashed_as", "neutral", "secret", "default", "ge", "gt", "le", "lt"}
+    {"title", "network_arg", "affects", "hashed_as", "neutral", "secret", "place", "default", "ge", "gt", "le", "lt"}
 )
 
 

@@ -9,7 +9,6 @@ from types import ModuleType
 
 from loracore.defaults import (
     answers,
-    checks,
     console,
     events,
     movement,
@@ -19,6 +18,7 @@ from loracore.defaults import (
     uploading,
     validation,
 )
+from loracore.defaults.findings import checks
 
 DEFAULT_PLUGINS: tuple[ModuleType, ...] = (
     answers,

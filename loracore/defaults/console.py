@@ -57,7 +57,12 @@ def event_line(event: Event) -> tuple[int, str] | None:
 
 
 def _said_before(run: Run, event: Event) -> bool:
-    """Tell whether this is a validation's second event: one that is due for step and epoch is told for both."""
+    """Tell whether this is a validation's second event, or the end by an error, which is shown as one.
+
+    A validation that is due for step and epoch is told for both.
+    """
+    if event.kind == "finished":
+        return event.values["reason"] not in {"done", run.control.reason}
     if event.kind != "validation" or event.values["scope"] != "epoch":
         return False
     return "step" in due_scopes(run.config[ValidationOptions], run.length, event.step)
@@ -98,7 +103,7 @@ _LINES: Mapping[str, tuple[int, Callable[[int, Mapping[str, Any]], str]]] = Mapp
 
 def _behind_the_bar(run: Run, event: Event) -> Iterator[tuple[str, str]]:
     """Give what is shown behind the bar: epoch, average loss, learning rate, pictures a second, memory."""
-    from loracore.training.memory_use import memory_used
+    from loracore.training.telling.memory_use import memory_used
 
     values = event.values
     yield "epoch", f"{values['epoch']}/{run.length.epochs}"

@@ -34,7 +34,7 @@ def happened(run: Run, event: Event) -> None:
 
 def _with_pace(run: Run, event: Event) -> Event:
     """Return a step with what the bar shows beside its numbers: pictures a second, and GB of memory."""
-    from loracore.training.memory_use import memory_used
+    from loracore.training.telling.memory_use import memory_used
 
     pace = {
         "images_per_second": round(run.progress.images_per_second(event.step), 3),

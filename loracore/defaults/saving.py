@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loracore.errors import LoracoreError
-    from loracore.training.retention import Series
+    from loracore.training.results.retention import Series
     from loracore.training.run import Run
 
 
@@ -45,7 +45,7 @@ def epoch_done(run: Run, epoch: int, step: int) -> None:
 @hookimpl(tryfirst=True)
 def run_finished(run: Run, step: int) -> None:
     """Save the final file and, if asked for, the final state; return when both stand, or could not be written."""
-    from loracore.training.final_file import save_final
+    from loracore.training.results.final_file import save_final
     from loracore.training.state.names import state_names
 
     epoch = run.length.epoch_of(step)

@@ -12,8 +12,8 @@ from loracore import hookimpl
 from loracore.config.options import ValidationOptions
 
 if TYPE_CHECKING:
-    from loracore.training.length import Length
     from loracore.training.run import Run
+    from loracore.training.steps.length import Length
 
 
 @hookimpl

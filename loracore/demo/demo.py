@@ -20,7 +20,7 @@ from loracore.config.options import ModelOptions, ProcessOptions
 from loracore.demo.curve import draw_curve
 from loracore.demo.sheet import Row, contact_sheet
 from loracore.hookspecs import hookimpl
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.training.processes import join_processes, weight_dtype
 from loracore.training.sampling import Sampling, sample
 from loracore.training.train import train

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.prompts.prompt import SIDE_STEP
 from loracore.diffusion.preview_findings import sound_prompts
+from loracore.types import Drawing
 
 
 def size_findings(config: Config, step: int, previews: int = SIDE_STEP) -> Iterator[Finding]:
@@ -24,6 +26,11 @@ def floored_size(size: tuple[int, int], step: int) -> tuple[int, int]:
     """Return the multiples of ``step`` pixels at or below width and height."""
     width, height = size
     return width - width % step, height - height % step
+
+
+def floored(drawing: Drawing, step: int) -> Drawing:
+    """Return the drawing with its sides at multiples of ``step`` pixels."""
+    return replace(drawing, size=floored_size(drawing.size, step))
 
 
 def _preview_findings(config: Config, step: int) -> Iterator[Finding]:

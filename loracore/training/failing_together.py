@@ -12,8 +12,8 @@ from typing import Any
 from torch.distributed import distributed_c10d
 
 from loracore.errors import LoracoreError, Problem
-from loracore.training.control import Interrupted
 from loracore.training.processes import Processes
+from loracore.training.steps.control import Interrupted
 
 _KEY = "loracore/failure"
 _PATIENCE = timedelta(seconds=5)  # a lost connection is noticed a moment before its reason has arrived

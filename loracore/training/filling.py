@@ -12,9 +12,9 @@ from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import DataOptions, ProcessOptions
 from loracore.data.reading import reading_of
 from loracore.data.scanning import scan
-from loracore.training.assembling import Plan, choose_seed, ready_data, rehearse
+from loracore.training.assembly.assembling import Plan, choose_seed, ready_data, rehearse
+from loracore.training.assembly.network_weights import read_network_weights
 from loracore.training.failing_together import failing_together
-from loracore.training.network_weights import read_network_weights
 from loracore.training.processes import Processes, join_processes
 
 

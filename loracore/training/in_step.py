@@ -8,7 +8,7 @@ from loracore.config.dataset_spec import DatasetSpec
 from loracore.data.sampler import MicroBatch, share
 from loracore.errors import ConfigError
 from loracore.training.processes import Processes
-from loracore.training.step import PRESERVING
+from loracore.training.steps.step import PRESERVING
 
 
 def check_in_step(processes: Processes, datasets: Sequence[DatasetSpec]) -> None:

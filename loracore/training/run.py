@@ -16,22 +16,23 @@ from loracore.config.config import Config
 from loracore.data.loader import Loader
 from loracore.errors import LoracoreError
 from loracore.networks.network import Network
-from loracore.training.control import Control
-from loracore.training.course import Course
-from loracore.training.ema import Ema
-from loracore.training.event_log import EventLog
-from loracore.training.history import History
-from loracore.training.length import Length
 from loracore.training.metadata import Session
-from loracore.training.outputs import ResultFiles
 from loracore.training.previews.ready import Previews
 from loracore.training.processes import Processes
-from loracore.training.progress import Progress
-from loracore.training.retention import Retention
-from loracore.training.saving import Reason, Save, Saver
+from loracore.training.results.outputs import ResultFiles
+from loracore.training.results.retention import Retention
+from loracore.training.results.saving import Reason, Save, Saver
+from loracore.training.results.writing import BackgroundWriter
 from loracore.training.state.saving import save_state
-from loracore.training.step import Forward
-from loracore.training.trackers import Trackers
+from loracore.training.steps.control import Control
+from loracore.training.steps.course import Course
+from loracore.training.steps.ema import Ema
+from loracore.training.steps.history import History
+from loracore.training.steps.length import Length
+from loracore.training.steps.step import Forward
+from loracore.training.telling.event_log import EventLog
+from loracore.training.telling.progress import Progress
+from loracore.training.telling.trackers import Trackers
 from loracore.training.updates.adafactor import RelativeSteps
 from loracore.training.updates.fused_updates import FusedUpdates
 from loracore.training.updates.schedules import ClassSchedule, Schedule
@@ -41,7 +42,6 @@ from loracore.training.validation.held_out import HeldOut
 from loracore.training.validation.record import Record
 from loracore.training.watchdogs.not_finite import check_adapters
 from loracore.training.watchdogs.unmoved import Movement
-from loracore.training.writing import BackgroundWriter
 from loracore.types import Event
 
 
@@ -73,7 +73,6 @@ class Run:
     previews: Previews | None  # None: no prompts are drawn
     validations: Record
     files: ResultFiles
-    metadata: Mapping[str, str]  # the same for every file of the run
     retention: Retention
     saver: Saver | None  # in the main process alone
     ema: Ema | None

@@ -16,8 +16,8 @@ from loracore.data.cache import TextCache
 from loracore.data.store.memory import MemoryStore
 from loracore.networks.adapter import Adapter
 from loracore.networks.network import Network, build_network
+from loracore.training.assembly.phases import Loading, free_memory
 from loracore.training.caches.encoding import encode_texts
-from loracore.training.phases import Loading, free_memory
 from loracore.types import Drawing, LoraTarget, Models
 
 

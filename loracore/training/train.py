@@ -16,21 +16,21 @@ from loracore.config.sharding import Sharding
 from loracore.data.reading import reading_of
 from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
-from loracore.training.assembling import Plan, assemble_run, choose_seed, rehearse
-from loracore.training.console_logging import console_logging
-from loracore.training.control import stopped_by_signals
+from loracore.training.assembly.assembling import Plan, assemble_run, choose_seed, rehearse
+from loracore.training.assembly.network_weights import read_network_weights
 from loracore.training.failing_together import failing_together
 from loracore.training.in_step import check_in_step, sharding_notes
-from loracore.training.loop import train_loop
-from loracore.training.network_weights import read_network_weights
-from loracore.training.outputs import ResultFiles, guarded, result_files
 from loracore.training.processes import join_processes
+from loracore.training.results.outputs import ResultFiles, guarded, result_files
 from loracore.training.run import Run
 from loracore.training.state.content import restore
 from loracore.training.state.folder import clean_states
 from loracore.training.state.names import state_names
 from loracore.training.state.resuming import Resumed, state_to_resume
 from loracore.training.state.starting import run_start
+from loracore.training.steps.control import stopped_by_signals
+from loracore.training.steps.loop import train_loop
+from loracore.training.telling.console_logging import console_logging
 from loracore.training.uploading.fetching import resumed_from_hub
 from loracore.training.watchdogs.out_of_memory import explaining
 

@@ -45,6 +45,7 @@ FENCE = re.compile(
 )
 #: Switches of commands and of other programs that the documents name, beside the options of runs.
 SWITCHES = {
+    "multi_gpu",  # of accelerate launch
     "json",
     "json_schema",
     "check",

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from loracore import Drawing, Event, hookimpl
 from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.training.sampling import Sampling, sample
 from loracore.training.train import train
 

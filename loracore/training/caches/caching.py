@@ -18,6 +18,7 @@ from loracore.data.store.cache_store import CacheStore
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.store import Store
 from loracore.errors import DataError
+from loracore.training.assembly.phases import Loading
 from loracore.training.caches.answering import answering
 from loracore.training.caches.encoding import encode_pictures, encode_texts
 from loracore.training.caches.exporting import export_field_latents, export_field_texts
@@ -28,7 +29,6 @@ from loracore.training.caches.importing import (
     with_foreign_texts,
 )
 from loracore.training.caches.picture_keys import PictureKeys
-from loracore.training.phases import Loading
 from loracore.training.processes import Processes
 from loracore.types import Part
 from loracore.weights.merge.base_weights import text_changes

@@ -19,11 +19,11 @@ from loracore.data.index import Index
 from loracore.data.loader import ahead, load_images
 from loracore.data.store.cache_store import CacheStore
 from loracore.errors import DataError
+from loracore.training.assembly.phases import Loading, free_memory
 from loracore.training.caches.finite import ENOUGH, captions_not_finite, latents_not_finite
 from loracore.training.caches.sharing import Sharing
-from loracore.training.losses import latent_masks
-from loracore.training.phases import Loading, free_memory
 from loracore.training.processes import loader_threads
+from loracore.training.steps.losses import latent_masks
 from loracore.types import Latents, Part, TextConditioning
 
 

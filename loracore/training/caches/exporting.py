@@ -33,8 +33,8 @@ from loracore.training.caches.importing import FieldPictures, loaded_encoders, p
 from loracore.types import FieldFiles, LatentsFile, Part, TextFile
 
 if TYPE_CHECKING:
+    from loracore.training.assembly.phases import Loading
     from loracore.training.caches.picture_keys import PictureKeys
-    from loracore.training.phases import Loading
 
 _NAMED = 3  # pictures: more would say the same
 _NONE = "cache_format: no .npz files are written, there are none for this architecture"

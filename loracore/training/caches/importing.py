@@ -39,12 +39,12 @@ from loracore.data.npz.npz_files import DamagedNpzError
 from loracore.data.store.cache_store import CacheStore
 from loracore.training.caches.encoding import Wanted, stored_dtype
 from loracore.training.caches.unrecorded import unrecorded_note, unrecorded_options
-from loracore.training.losses import latent_masks
+from loracore.training.steps.losses import latent_masks
 from loracore.types import FieldFiles, Latents, LatentsFile, Part, TextFile
 
 if TYPE_CHECKING:
+    from loracore.training.assembly.phases import Loading
     from loracore.training.caches.picture_keys import PictureKeys
-    from loracore.training.phases import Loading
 
 Item = TypeVar("Item")
 #: Who wrote a file, and what it holds as the store has it.

@@ -13,9 +13,9 @@ from loracore.data.contents import content_digests, with_contents
 from loracore.data.index import Index
 from loracore.data.places import tables_folder
 from loracore.data.store.cache_store import CacheStore
+from loracore.training.assembly.phases import Loading
 from loracore.training.caches.answering import answering
 from loracore.training.caches.encoding import Wanted, stored_dtype
-from loracore.training.phases import Loading
 
 
 @dataclass(frozen=True, eq=False, slots=True)

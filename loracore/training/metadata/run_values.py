@@ -23,7 +23,7 @@ from loracore.config.options import (
 )
 from loracore.networks.network import Network
 from loracore.networks.rates import is_text, learning_rate
-from loracore.training.length import Length
+from loracore.training.steps.length import Length
 
 #: Options of families that some architectures have, and what the field writes for the others.
 FAMILIES: Mapping[str, object] = MappingProxyType(

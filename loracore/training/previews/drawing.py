@@ -15,7 +15,7 @@ from loracore.config.options import ModelOptions, PreviewOptions
 from loracore.config.prompts.prompt import Prompt
 from loracore.errors import LoracoreError, printable
 from loracore.noise.rng import derive_seed
-from loracore.training.phases import free_memory
+from loracore.training.assembly.phases import free_memory
 from loracore.training.previews.moments import FOLDER, Moment, file_name
 from loracore.training.previews.png import Drawn, short_name, write_png
 from loracore.training.previews.ready import Previews

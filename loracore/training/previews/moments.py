@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loracore.config.options import PreviewOptions
-from loracore.training.length import Length
+from loracore.training.steps.length import Length
 
 FOLDER = "sample"
 

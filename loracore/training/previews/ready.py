@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from loracore.config.prompts.prompt import Prompt
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.types import Models
 
 

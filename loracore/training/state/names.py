@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from loracore.training.outputs import ResultFiles
+from loracore.training.results.outputs import ResultFiles
 
 #: What ``resume`` says of the state with the highest step in the output folder.
 LATEST = "latest"

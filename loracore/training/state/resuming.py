@@ -10,11 +10,11 @@ from typing import Any
 from loracore.config.config import Config
 from loracore.config.options import StateOptions, TrainingOptions
 from loracore.errors import ConfigError, LoracoreError
-from loracore.training.length import Length
 from loracore.training.metadata import Session
 from loracore.training.state.content import CONTENT, other_version, package_versions
 from loracore.training.state.folder import read_head, read_state, states_in
 from loracore.training.state.names import LATEST, StateNames
+from loracore.training.steps.length import Length
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loracore.errors import LoracoreError
-from loracore.training.known import settle
 from loracore.training.state.codec import packed
 from loracore.training.state.content import package_versions, state_content
 from loracore.training.state.folder import write_state
+from loracore.training.telling.known import settle
 from loracore.training.watchdogs.not_finite import check_adapters
 from loracore.weights.extremes import is_finite
 

@@ -11,12 +11,12 @@ from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import TrainingOptions
 from loracore.data.index import Index
 from loracore.data.sampler import batches_per_epoch
-from loracore.training.length import run_length
 from loracore.training.metadata import Session, new_session
 from loracore.training.state.fingerprint import data_identity
 from loracore.training.state.fitting import check_fits, check_step
 from loracore.training.state.models import model_identities
 from loracore.training.state.resuming import Resumed, steps_before
+from loracore.training.steps.length import run_length
 
 
 @dataclass(frozen=True, eq=False, slots=True)

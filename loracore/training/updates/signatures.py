@@ -95,12 +95,12 @@ def _source(module: str) -> Path | None:
 def _origin(tree: ast.Module, kind: str, package: str) -> tuple[str, str] | None:
     """Return the module and the name that a file imports a class from."""
     imports = (one for one in tree.body if isinstance(one, ast.ImportFrom))
-    for statement, one in ((each, one) for each in imports for one in each.names):
-        if (one.asname or one.name) == kind:
-            above = package.split(".")[: len(package.split(".")) - (statement.level - 1)]
-            parts = [*(above if statement.level else []), *([statement.module] if statement.module else [])]
-            return ".".join(parts), one.name
-    return None
+    named = ((each, one.name) for each in imports for one in each.names if (one.asname or one.name) == kind)
+    statement, name = next(named, (None, ""))
+    if statement is None:
+        return None
+    above = package.split(".")[: len(package.split(".")) - (statement.level - 1)] if statement.level else []
+    return ".".join([*above, *([statement.module] if statement.module else [])]), name
 
 
 def _of_class(found: ast.ClassDef) -> Signature | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loracore.training.outputs import ResultFiles
+from loracore.training.results.outputs import ResultFiles
 from loracore.training.validation.record import Record
 
 

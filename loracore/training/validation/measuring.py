@@ -20,7 +20,7 @@ from loracore.data.sampler import MicroBatch, share
 from loracore.noise.rng import derive_seed
 from loracore.training.processes import loader_threads
 from loracore.training.run import Run
-from loracore.training.step import Forward
+from loracore.training.steps.step import Forward
 from loracore.training.validation.held_out import VISIT, HeldOut, fixed_timesteps
 from loracore.types import Examples
 

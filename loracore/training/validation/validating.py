@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from loracore.errors import LoracoreError
-from loracore.training.json_numbers import json_number
-from loracore.training.known import settle
 from loracore.training.run import Run
+from loracore.training.telling.json_numbers import json_number
+from loracore.training.telling.known import settle
 from loracore.training.validation.held_out import HeldOut
 from loracore.training.validation.measuring import Measured, measure
 from loracore.training.validation.record import Verdict

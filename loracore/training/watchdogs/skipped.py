@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loracore.errors import LoracoreError
-from loracore.training.history import History
+from loracore.training.steps.history import History
 
 _NAMED = 4  # samples in the message
 _FROM_THE_START = "lower learning_rate, use mixed_precision bf16, or look at the named pictures; nothing is saved"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
@@ -11,24 +10,22 @@ from PIL.Image import Image
 
 from loracore import Drawing, Models
 from loracore.diffusion.drawing import Course, Guidance, draw
-from loracore.diffusion.picture_sizes import floored_size
+from loracore.diffusion.picture_sizes import floored
 from loracore.diffusion.quiet import quiet_libraries
 from loracore.noise.flow import STEPS
 from loracore_sd3.options import STEP
 from loracore_sd3.positions import check_size
 from loracore_sd3.text import assembled
 
-SAMPLE_STEPS = 28
-GUIDANCE = 5.0
-SAMPLE_SHIFT = 3.0  # towards noise, as all models of the family are sampled
+SAMPLE_STEPS, GUIDANCE, SAMPLE_SHIFT = 28, 5.0, 3.0  # the shift: towards noise, as the whole family is sampled
 
 
 def generate(models: Models, guidance: Guidance, drawing: Drawing, rng: torch.Generator) -> Sequence[Image]:
-    """Return one picture for each row by diffusers' own pipeline and the family's sampler, with the file's positions.
+    """Return one picture for each row, sides floored to whole patches, by diffusers' own pipeline and sampler.
 
-    Its sides are floored to whole patches. Raises DataError for a size that the positions do not reach.
+    Raises DataError for a size that the file's positions do not reach.
     """
-    transformer, drawing = models.denoiser, replace(drawing, size=floored_size(drawing.size, STEP))
+    transformer, drawing = models.denoiser, floored(drawing, STEP)
     assert isinstance(transformer, SD3Transformer2DModel)
     check_size(transformer, drawing.size)
     nothing = dict.fromkeys(["vae", *(one + end for one in ("text_encoder", "tokenizer") for end in ("", "_2", "_3"))])

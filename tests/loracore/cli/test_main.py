@@ -55,18 +55,20 @@ def test_option_errors_exit_2_without_torch_or_traceback(imports: Call, argv: tu
 
 
 @pytest.mark.usefixtures("toys")
-@pytest.mark.parametrize("wrong", [("--network_dim", "0"), ("--network_dim", "eight"), ("--unheard",)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--network_dim", "0"),
+        ("--network_dim", "eight"),
+        ("--unheard",),
+        ("--train_batch_size", "0"),
+        ("--train_batch_size", "many"),
+    ],
+)
 def test_a_wrong_option_and_a_wrong_data_set_are_told_together(loracore: Call, wrong: tuple[str, ...]) -> None:
     first, second = loracore("train", *WHOLE, "--dataset_config", "missing.toml", *wrong).errors
     assert first.startswith(wrong[0])
     assert second.startswith("missing.toml: no such file")
-
-
-@pytest.mark.usefixtures("toys")
-@pytest.mark.parametrize("value", ["0", "many"])
-def test_a_wrong_option_of_the_data_leaves_the_data_set_for_later(loracore: Call, value: str) -> None:
-    answer = loracore("train", *WHOLE, "--dataset_config", "missing.toml", "--train_batch_size", value)
-    assert [error.partition(":")[0] for error in answer.errors] == ["--train_batch_size"]
 
 
 def test_python_m_loracore_is_the_program() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from loracore.config.options import ValidationOptions
 from loracore.defaults.validation import due_scopes
-from loracore.training.length import Length
+from loracore.training.steps.length import Length
 
 #: Epochs of three steps, the last one shorter.
 LENGTH = Length(batches_per_epoch=3, steps_per_epoch=3, steps=8, epochs=3)

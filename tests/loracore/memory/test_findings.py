@@ -6,7 +6,7 @@ import pytest
 
 from loracore import Config
 from loracore.config.options import CORE_OPTIONS, ModelOptions
-from loracore.defaults.checks import check_options
+from loracore.defaults.findings.checks import check_options
 
 
 def fates(**options: Any) -> list[tuple[str, str, str]]:

@@ -22,6 +22,7 @@ from loracore.data.store.memory import MemoryStore
 from loracore.data.store.tensors import to_tensors
 from loracore.hookspecs import hookimpl
 from loracore.testing.toy_models import FEATURES
+from loracore.training.assembly.phases import Loading
 from loracore.training.caches.encoding import encode_pictures, encode_texts
 from loracore.training.caches.exporting import export_field_latents, export_field_texts
 from loracore.training.caches.importing import (
@@ -31,7 +32,6 @@ from loracore.training.caches.importing import (
     with_foreign_texts,
 )
 from loracore.training.caches.picture_keys import PictureKeys, picture_keys
-from loracore.training.phases import Loading
 from loracore.types import FieldFiles, LatentsFile, TextFile
 
 PLAIN = LatentsFile("_toy.npz", channels=3, pixels=8, scale=0.5, shift=0.25)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from loracore.training.history import History, TakenStep
+from loracore.training.steps.history import History, TakenStep
 from loracore.training.updates.optimizers import adapted_rates
 from tests.host_waits import HostReads, HostWaits, assert_nobody_waits
 from tests.toy_runs import TrainToy

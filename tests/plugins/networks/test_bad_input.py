@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from loracore import LoracoreError
 from loracore.cli.main import run
 from loracore.cli.request import read_request
-from loracore.training.target_list import TargetRow, list_targets
+from loracore.training.assembly.target_list import TargetRow, list_targets
 from tests.plugins.networks.every_kind import network_of, request_of
 from tests.plugins.sd3 import tiny as tiny_sd3
 from tests.plugins.sdxl import tiny as tiny_sdxl

@@ -11,9 +11,9 @@ import torch
 from loracore import ConfigError
 from loracore.cli.request import read_request
 from loracore.networks.rates import parameter_groups
-from loracore.training.assembling import adapters_for
-from loracore.training.run_targets import run_targets
-from loracore.training.target_list import TargetRow, list_targets
+from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_targets import run_targets
+from loracore.training.assembly.target_list import TargetRow, list_targets
 from tests.plugins.sdxl import tiny
 
 #: Block 5 (input_blocks_4) has a rank of its own for convolutions, block 8 (input_blocks_7) for everything else.

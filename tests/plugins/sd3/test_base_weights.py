@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from loracore.cli.main import run
 from loracore.cli.request import read_request
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from tests.plugins.sd3.runs import DENOISER, loaded
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers warns of its own deprecations

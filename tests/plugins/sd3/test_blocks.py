@@ -8,7 +8,7 @@ import pytest
 
 from loracore import ConfigError
 from loracore.cli.request import read_request
-from loracore.training.target_list import TargetRow, list_targets
+from loracore.training.assembly.target_list import TargetRow, list_targets
 
 MEDIUM = 24  # joint blocks of the standard sizes
 

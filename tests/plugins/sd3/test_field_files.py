@@ -24,9 +24,9 @@ from loracore.data.npz.field_files import (
     text_path,
 )
 from loracore.diffusion.folders import packaged_config
+from loracore.training.assembly.phases import Loading
 from loracore.training.caches.importing import loaded_encoders
 from loracore.training.caches.unrecorded import unrecorded_options
-from loracore.training.phases import Loading
 from tests.plugins.sd3.runs import config_of
 
 KEY = bytes(16)

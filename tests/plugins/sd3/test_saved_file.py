@@ -18,7 +18,7 @@ from loracore.cli.main import run
 from loracore.cli.request import read_request
 from loracore.diffusion.folders import LocalFolder
 from loracore.diffusion.tokenizers import find_t5_tokenizer
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.training.sampling import Sampling, sample
 from tests.plugins.sd3 import tiny
 from tests.plugins.sd3.test_weight_files import random_lora

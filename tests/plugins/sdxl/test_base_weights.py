@@ -12,7 +12,7 @@ from torch import Tensor
 
 from loracore.cli.main import run
 from loracore.cli.request import read_request
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from tests.plugins.sdxl.runs import loaded
 from tests.plugins.sdxl.test_saved_file import request_of
 from tests.plugins.sdxl.test_weight_files import beside, random_lora

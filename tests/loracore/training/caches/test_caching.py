@@ -17,9 +17,9 @@ from loracore.data.reading import Reading
 from loracore.data.scanning import scan
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.store import Store
+from loracore.training.assembly.phases import Loading
 from loracore.training.caches.caching import fill_latents, fill_texts, open_store
 from loracore.training.caches.picture_keys import picture_keys
-from loracore.training.phases import Loading
 from loracore.training.processes import Processes
 from loracore.types import FieldFiles
 from tests.conftest import install_metadata

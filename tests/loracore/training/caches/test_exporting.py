@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from loracore.defaults.checks import check_options
+from loracore.defaults.findings.checks import check_options
 from loracore.errors import DataError
 from loracore.types import FieldFiles
 from tests.loracore.training.beside import PLAIN, SIZED, TEXT, Beside, set_time

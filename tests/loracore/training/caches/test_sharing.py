@@ -24,7 +24,7 @@ from loracore.data.scanning import scan
 from loracore.data.store.store import Store
 from loracore.training.caches import sharing
 from loracore.training.caches.encoding import encode_pictures, encode_texts
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.training.caches.picture_keys import picture_keys
 
 class Slow:

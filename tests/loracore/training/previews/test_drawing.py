@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from loracore import Drawing, Event, hookimpl
 from loracore.cli.request import read_request
-from loracore.training.control import Interrupted
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.training.run import Run
 from loracore.training.sampling import Sampling, sample
+from loracore.training.steps.control import Interrupted
 from tests.toy_runs import TrainToy
 
 PROMPTS = "a red square --w 96 --h 64 --d 5 --s 3 --l 3 --n blurry\na blue circle --w 64 --h 96 --s 2\n"

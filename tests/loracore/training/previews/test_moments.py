@@ -5,8 +5,8 @@ import time
 import pytest
 
 from loracore.config.options import PreviewOptions
-from loracore.training.length import Length
 from loracore.training.previews.moments import Moment, due_moment, file_name
+from loracore.training.steps.length import Length
 
 STAMP = int(time.mktime((2026, 1, 31, 23, 59, 58, 0, 0, -1)))
 

@@ -11,7 +11,7 @@ from loracore import ConfigError, Event, TrainingOptions, hookimpl
 from loracore.config.optimizer_arguments import parse_arguments
 from loracore.networks.rates import ParameterGroup
 from loracore.training.run import Run
-from loracore.training.scalars import Scalars, scalars
+from loracore.training.telling.scalars import Scalars, scalars
 from loracore.training.updates.classes import check_arguments
 from loracore.training.updates.optimizers import adapted_rates, build_optimizer, chosen_optimizer, describe
 from tests.toy_runs import TrainToy

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from loracore import LoracoreError, hookimpl
-from loracore.training.control import Interrupted
 from loracore.training.processes import Processes
 from loracore.training.run import Run
+from loracore.training.steps.control import Interrupted
 from loracore.training.updates.gradients import Gradients
 from loracore.training.updates.schedule_free import is_schedule_free
 from loracore.training.updates.whole_updates import Updates

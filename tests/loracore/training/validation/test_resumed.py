@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from loracore import Event, hookimpl
-from loracore.training.control import Interrupted
 from loracore.training.run import Run
 from loracore.training.state.folder import read_state
+from loracore.training.steps.control import Interrupted
 from tests.loracore.training.validation.conftest import HELD
 from tests.resumed_runs import assert_same_state
 from tests.toy_runs import TrainToy

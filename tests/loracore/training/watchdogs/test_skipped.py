@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from loracore import Event, LoracoreError, NoisyBatch, Prediction, hookimpl
-from loracore.training.history import History, TakenStep
+from loracore.training.steps.history import History, TakenStep
 from loracore.training.watchdogs.skipped import SkippedStepsError, check_skipped
 from tests.toy_runs import TrainToy
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from loracore import DataError, LoracoreError, Models, hookimpl
 from loracore.config.config import Config
-from loracore.training.phases import Loading
+from loracore.training.assembly.phases import Loading
 from loracore.weights.merge.base_weights import (
     base_weights_lines,
     base_weights_metadata,

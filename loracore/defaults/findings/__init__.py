@@ -1,0 +1,1 @@
+"""What is said of options before anything is loaded: wrong, unsupported, without effect, implied."""

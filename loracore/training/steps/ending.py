@@ -1,0 +1,94 @@
+"""How a run ends: as planned, early, by a signal, or by an error; in each of them what was trained is saved."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loracore.errors import LoracoreError
+from loracore.training.state.names import state_names
+from loracore.training.state.saving import store_state
+from loracore.training.steps.control import Interrupted
+from loracore.training.telling.known import settle
+from loracore.training.watchdogs.not_finite import is_finite
+
+if TYPE_CHECKING:
+    from loracore.training.run import Run
+
+
+@dataclass(slots=True)
+class Place:
+    """How far a run has come."""
+
+    step: int  # the last that was taken
+    ended: bool = False  # everything is saved, and the end is told
+    moves: bool = False  # a step is changing the network: what it was before is gone, what it will be is not there yet
+    began: float = field(default_factory=time.time)  # this process's part of the run, seconds since the epoch
+
+
+def end(run: Run, place: Place) -> None:
+    """Save what the end of a run saves; raises Interrupted when a signal ended it before its last step.
+
+    Raises LoracoreError when no step of this process's life could be applied. An interrupt saves nothing then.
+    """
+    run.control.end()
+    run.network.clear_masks()
+    over = place.step >= run.length.steps
+    if run.control.interrupted and not over:
+        _interrupt(run, place)
+    _check_moved(run)
+    run.hook.run_finished(run=run, step=place.step)
+    run.writer.settle()
+    _tell_finished(run, place, "done" if over else run.control.reason or "done")
+
+
+def rescue(run: Run, place: Place, error: Exception) -> None:
+    """Save network and state of the last whole step before an error goes on; nothing that fails here hides it.
+
+    Where no step of this process's life was applied, or the adapters are not finite, there is nothing to save, nor
+    where an end was told already.
+    """
+    if place.ended:
+        return
+    try:
+        if place.step > run.taken and not place.moves:
+            run.history.settle(alone=True)  # the others may be waiting in a step
+            if not run.history.nothing_applied and is_finite(run.network):
+                _save(run, place)
+                where = run.files.step(place.step)
+                run.tell("note", place.step, text=f"an error ended the run; step {place.step} is saved: {where}")
+        _tell_finished(run, place, f"{type(error).__name__}: {error}")
+    except Exception as second:  # noqa: BLE001  # whatever it is, the first error is the one to be shown
+        run.progress.say(f"step {place.step} could not be saved: {second}")
+
+
+def _interrupt(run: Run, place: Place) -> None:
+    settle(run)
+    state = None if run.history.nothing_applied else _save(run, place)
+    _tell_finished(run, place, run.control.reason or "interrupted")
+    raise Interrupted(place.step, state)
+
+
+def _save(run: Run, place: Place) -> Path | None:
+    """Write network and state of a step, when every step is known; return the state's folder when it stands."""
+    step, stands = place.step, []
+    path, epoch = state_names(run.files).step(step), run.length.epoch_of(step) if step else 0
+    for series in (run.retention.of("network", "step"), run.retention.of("state", "step")):
+        series.add(step)  # before the state's content is taken: a resumed run removes both when their time has come
+    store_state(run, step, epoch, path, "stop", lambda: stands.append(path))
+    run.save(step=step, epoch=epoch, name=run.files.step(step), reason="stop")
+    run.writer.settle()
+    return stands[0] if stands else None
+
+
+def _check_moved(run: Run) -> None:
+    if run.history.nothing_applied:
+        message = f"no step could be applied: loss or gradient was not finite in all {run.history.skipped_here}"
+        raise LoracoreError(message, fix="check the base model, or use mixed_precision bf16")
+
+
+def _tell_finished(run: Run, place: Place, reason: str) -> None:
+    place.ended = True  # before: a listener that fails ends nothing twice
+    run.tell("finished", place.step, reason=reason, seconds=time.time() - place.began)
