@@ -11,19 +11,26 @@ _VARIABLE = "LORACORE_SECRET_FLAGS"
 
 
 def parted(words: Sequence[str], names: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the words without the flags of these options, each of one value, and the words of these flags."""
+    """Return the words without the flags of these options, each of one value, and the words of these flags.
+
+    Words behind such a flag's value belong to no option: they come first, where no list before the flag takes them.
+    """
+    free: list[str] = []
     kept: list[str] = []
     taken: list[str] = []
-    awaits = False  # a taken flag's value comes next
+    behind = awaits = False  # the words that follow stand behind a taken flag; its value comes next
     for word in words:
-        name, equals, _ = word.removeprefix("--").partition("=")
         if word.startswith("--"):
-            ours = name.replace("-", "_") in names
-            awaits = ours and not equals
+            name, equals, _ = word.removeprefix("--").partition("=")
+            behind = name.replace("-", "_") in names
+            awaits = behind and not equals
+            (taken if behind else kept).append(word)
+        elif awaits:
+            taken.append(word)
+            awaits = False
         else:
-            ours, awaits = awaits, False
-        (taken if ours else kept).append(word)
-    return kept, taken
+            (free if behind else kept).append(word)
+    return [*free, *kept], taken
 
 
 def handing_over(words: Sequence[str]) -> Mapping[str, str]:

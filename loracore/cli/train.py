@@ -87,6 +87,8 @@ def train(request: Request) -> None:
 
     from loracore.training import train as training  # brings torch: options can no longer be wrong
     from loracore.training.steps.control import Interrupted
+    from loracore.training.watchdogs.not_finite import NotFiniteError
+    from loracore.training.watchdogs.skipped import SkippedStepsError
 
     request.plugins.register(ResolvedConfig(request.config, request.document), name="resolved config")
     states = StandingStates()
@@ -96,6 +98,8 @@ def train(request: Request) -> None:
     except Interrupted as interrupt:
         say_how_to_go_on(request.config, states, f"interrupted behind step {interrupt.step}", interrupt.step)
         raise click.exceptions.Exit(_INTERRUPTED) from interrupt
+    except (SkippedStepsError, NotFiniteError):
+        raise  # what they advise is another way: a resume would come to the same end
     except (Exception, KeyboardInterrupt):
         if states.newest is not None:
             say_how_to_go_on(request.config, states, "the run ended too early")

@@ -30,17 +30,24 @@ class Checked:
     problems: tuple[Problem, ...]
 
 
+#: Values of a refused option that ask for nothing: whoever refuses it may say that it has no effect.
+_OFF = (False, None, "false", ("0",), ("0.0",), ("false",))  # in a file a value, of a refused flag a list of words
+
+
 def check(layers: Iterable[Sequence[Given]], declared: Declared) -> Checked:
     """Return the config that these layers make; later layers win over earlier ones, and over the defaults."""
     given = merged(layers)
     known = {name: each for name, each in given.items() if name in declared.options}
-    problems = [_unknown(each, declared) for name, each in given.items() if name not in declared.options]
+    off = {name: each for name, each in given.items() if name in declared.refused and each.value in _OFF}
+    unknown = (each for name, each in given.items() if name not in declared.options and name not in off)
+    problems = [_unknown(each, declared) for each in unknown]
     second_door, found = from_network_args(known, declared)
     known |= second_door
     values, mistakes = _converted(known, declared.options)
     tables, refused = _validated(declared, values, known)
     doubtful = frozenset(refused) | (known.keys() - values.keys())
-    made = Config(tables, {name: each.place for name, each in known.items() if name not in doubtful})
+    places = {name: each.place for name, each in (off | known).items() if name not in doubtful}
+    made = Config(tables, places)
     wrong = (*problems, *found, *mistakes, *refused.values())
     return Checked(made, doubtful, known, wrong)
 

@@ -101,14 +101,14 @@ class Run:
         """Save the state as it is behind ``step``, in the background; every process calls this between two steps."""
         save_state(self, step, epoch, path, reason)
 
-    def save(self, step: int, epoch: int, name: Path, reason: Reason) -> None:
+    def save(self, step: int, epoch: int, name: Path, reason: Reason, gone: tuple[Path, ...] = ()) -> None:
         """Write the network as it is after ``step``, while training goes on; told as "saved" or "save_failed".
 
         Anyone may call it, the main process writes. ``reason`` is "step", "epoch", "final", "best" or "stop"; ``epoch``
-        (1-based) is the one that the step belongs to.
+        (1-based) is the one that the step belongs to. Files that are ``gone`` are removed when this one stands.
         """
         if self.saver is not None:
-            save = Save(name, step, epoch, reason)
+            save = Save(name, step, epoch, reason, gone)
             with self.updates.weights_to_read():
                 self.saver.save(save, self.ema, partial(self._saved, save))
 
@@ -117,6 +117,9 @@ class Run:
         path, what = str(save.path), "network"
         if error is None:
             self.tell("saved", save.step, path=path, what=what, reason=save.reason, epoch=save.epoch)
+            if self.saver is not None and self.saver.widened(save.path):
+                text = f"{path}: weights are beyond the range of save_precision; it is written as trained"
+                self.tell("note", save.step, text=text)
         else:
             self.tell("save_failed", save.step, path=path, what=what, message=str(error))
             check_adapters(self, save.step, save.path)

@@ -17,7 +17,7 @@ from loracore.data.reading import reading_of
 from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
 from loracore.training.assembly.assembling import Plan, assemble_run, choose_seed, rehearse
-from loracore.training.assembly.network_weights import read_network_weights
+from loracore.training.assembly.network_weights import read_network_weights, read_on_resume
 from loracore.training.failing_together import failing_together
 from loracore.training.in_step import check_in_step, sharding_notes
 from loracore.training.processes import join_processes
@@ -45,7 +45,8 @@ def train(
 ) -> Path | None:
     """Train as the options say and return the path of the final file, None in all processes but the main one.
 
-    SIGTERM stops it as Ctrl-C does: at once while it loads and encodes (KeyboardInterrupt), behind a step later.
+    SIGTERM and SIGHUP stop it as Ctrl-C does: at once while it loads and encodes (KeyboardInterrupt), behind a step
+    later.
     Raises LoracoreError for data, models and folders that cannot be used, before anything is loaded wherever the
     fault can be seen by then.
     """
@@ -57,7 +58,8 @@ def train(
     resumed = state_to_resume(config, state_names(files))
     seed = choose_seed(config, processes) if resumed is None or resumed.seed is None else resumed.seed
     config = config.with_datasets(datasets)
-    weights, left_out = read_network_weights(config)
+    fresh = resumed is None or resumed.content is None
+    weights, left_out = read_network_weights(config) if fresh or read_on_resume(config) else (None, [])
     hold = guarded(files, overwrite=_may_overwrite(config, files, resumed)) if processes.main else nullcontext()
     with console_logging(config, shown=processes.main), failing_together(processes), hold:
         if processes.main:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,8 @@ FEATURES = {
     ),
     "previews": ("--sample_prompts", PROMPTS, "--sample_every_n_steps", "1", "--sample_at_first"),
 }
+#: A fused backward pass uses each gradient at once: nothing accumulates.
+REFUSED = frozenset(product(["fused backward pass"], ["behind a short window", "before a short window"]))
 SHORT = ("EMA", "fused backward pass", "validation", "previews")
 
 
@@ -66,8 +69,7 @@ def test_optimizers_resume_exactly(train_toy: TrainToy, tmp_path: Path, optimize
 
 
 @pytest.mark.reliability
-@pytest.mark.parametrize("stop", STOPS)
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize(("feature", "stop"), [pair for pair in product(FEATURES, STOPS) if pair not in REFUSED])
 def test_every_feature_resumes_exactly(
     train_toy: TrainToy, tmp_path: Path, feature: str, stop: str, report: Report
 ) -> None:
@@ -76,6 +78,7 @@ def test_every_feature_resumes_exactly(
 
 
 @pytest.mark.reliability
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")  # they keep their states all the same
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("optimizer", [one.name for one in NAMED])
 def test_every_optimizer_resumes_exactly(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from loracore.config.config import Config
-from loracore.config.options import ModelOptions, NetworkOptions
+from loracore.config.options import ModelOptions, NetworkOptions, TrainingOptions
 from loracore.errors import DataError
 from loracore.networks.network import split_by_key
 from loracore.networks.rates import part_of, trains
@@ -57,6 +57,17 @@ def read_network_weights(config: Config) -> tuple[Mapping[str, Tensor] | None, l
         fix = "leave out network_weights, or --network_train_unet_only / --network_train_text_encoder_only"
         raise DataError("none of its parts train in this run", where=str(path), fix=fix)
     return own, [f"network_weights: {len(tensors) - len(own)} tensors of parts that do not train are left out"]
+
+
+def read_on_resume(config: Config) -> bool:
+    """Tell whether a run that goes on from a state still needs ``network_weights``, whose tensors the state replaces.
+
+    Ranks are the file's with ``dim_from_weights``; a text encoder at a learning rate of 0 may be changed by it.
+    """
+    training = config[TrainingOptions]
+    rates = training.text_encoder_lr or (training.learning_rate,)
+    still = 0 in rates and not config[NetworkOptions].network_train_unet_only
+    return config[NetworkOptions].dim_from_weights or still
 
 
 def placed_weights(

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,17 +27,31 @@ def save_final(run: Run, step: int) -> None:
     """
     _save(run, step, run.files.final)
     run.writer.settle()
+    run.control.end()  # not before: until here a signal would lose the file; from here on one gives up the waiting
     saver = run.saver
-    if saver is None:
+    if saver is None or not saver.lacks_final:
         return
-    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-        if saver.lacks_final and folder.resolve() != run.files.folder.resolve():
-            _save(run, step, free_path(folder / run.files.final.name))
-            run.writer.settle()
-    if saver.lacks_final and sys.stdin.isatty() and sys.stderr.isatty():
+    for path in places_elsewhere(run.files.folder, run.files.final.name):
+        _save(run, step, path)
+        run.writer.settle()
+        if not saver.lacks_final:
+            return
+    if sys.stdin.isatty() and sys.stderr.isatty():
         where = f"{run.files.final} has no room; make some: it is tried every {PAUSE:g} seconds, Ctrl-C gives up"
         run.progress.say(where, logging.ERROR)
         tried_until(lambda: _stands(run, step), PAUSE)
+
+
+def places_elsewhere(folder: Path, name: str) -> Iterator[Path]:
+    """Give free paths in the current folder and in the system's for temporary files, where they are not ``folder``.
+
+    Each is looked for when it is asked for: a folder may be gone, and a full disk leaves none for temporary files.
+    """
+    for found in (Path.cwd, tempfile.gettempdir):
+        with suppress(OSError):
+            place = Path(found())
+            if place.resolve() != folder.resolve():
+                yield free_path(place / name)
 
 
 def free_path(path: Path) -> Path:

@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from loracore.config.options import ModelOptions, SavingOptions
 from loracore.errors import LoracoreError
 from loracore.training.metadata import Header, Moment
@@ -18,6 +21,7 @@ from loracore.training.results.snapshots import Shadow, Snapshots
 from loracore.training.results.writing import BackgroundWriter
 from loracore.training.steps.ema import Ema
 from loracore.training.updates.moving import trained_dtype
+from loracore.weights.extremes import is_finite
 
 #: Why a file is written: at an interval, at the end, for a better validation loss, because the run is to stop.
 Reason = Literal["step", "epoch", "final", "best", "stop"]
@@ -31,6 +35,7 @@ class Save:
     step: int  # the last that was taken, 1-based
     epoch: int  # that this step belongs to, 1-based
     reason: Reason
+    gone: tuple[Path, ...] = ()  # files whose place it takes: they go when it has been written, and stay otherwise
 
     @property
     def moment(self) -> Moment:
@@ -54,6 +59,7 @@ class Saver:
         self._writer, self._retention = writer, retention
         self._lost: _Lost | None = None  # the final file
         self._elsewhere: Path | None = None  # where it stands instead
+        self._widened: set[Path] = set()
 
     def save(self, save: Save, ema: Ema | None, then: Callable[[LoracoreError | None], None]) -> None:
         """Write the network as it is now, or its moving average in its place.
@@ -66,7 +72,7 @@ class Saver:
         """
         shadow = self._snapshots.take({} if ema is None else ema.averages)
         series = self._series(save)
-        old = [] if series is None else series[0].add(series[1])
+        old = [*save.gone, *([] if series is None else series[0].add(series[1]))]
         self._writer.submit(
             partial(self._write, save, shadow), save.path, partial(self._written, save, series, old, then)
         )
@@ -96,19 +102,35 @@ class Saver:
         """Return the series that the file belongs to and its number in it; None for those that always stay."""
         if save.reason == "epoch":
             return self._retention.of("network", "epoch"), save.epoch
-        if save.reason in {"step", "stop"}:
-            return self._retention.of("network", "step"), save.step
+        series = self._retention.of("network", "step")
+        if save.reason in {"step", "stop"} and save.path == series.path(save.step):  # not where it went elsewhere
+            return series, save.step
         return None
 
     def _write(self, save: Save, shadow: Shadow) -> None:
         """Write the file from the copy; on the writer's thread."""
-        config = self._header.config
-        saving = config[SavingOptions]
         try:
-            tensors = shadow.file_tensors(save_dtype(saving.save_precision, trained_dtype(config[ModelOptions])))
+            tensors = self._tensors(save.path, shadow)
         finally:
             self._snapshots.give_back(shadow)
-        write_network(save.path, tensors, self._header.metadata(save.moment), saving.save_model_as)
+        kind = self._header.config[SavingOptions].save_model_as
+        write_network(save.path, tensors, self._header.metadata(save.moment), kind)
+
+    def _tensors(self, path: Path, shadow: Shadow) -> dict[str, Tensor]:
+        """Return the file's tensors; as trained where the precision that was asked for cannot hold them."""
+        config = self._header.config
+        trained = trained_dtype(config[ModelOptions])
+        dtype = save_dtype(config[SavingOptions].save_precision, trained)
+        tensors = shadow.file_tensors(dtype)
+        self._widened.discard(path)
+        if dtype in (trained, torch.float32) or all(map(is_finite, tensors.values())):
+            return tensors
+        self._widened.add(path)
+        return shadow.file_tensors(trained)
+
+    def widened(self, path: Path) -> bool:
+        """Tell whether a file was written as trained, numbers being beyond the range of ``save_precision``."""
+        return path in self._widened
 
     def _written(
         self,
@@ -121,12 +143,11 @@ class Saver:
         if save.reason == "final":
             self._judge(save.path, error)
         then(error)
-        if series is not None:
-            tidy = partial(_tidy, *series)
-            if error is None and old:
-                self._writer.submit(partial(_remove, old), old[-1], tidy)
-            else:
-                tidy(error)
+        tidy = partial(_tidy, series)
+        if error is None and old:
+            self._writer.submit(partial(_remove, old), old[-1], tidy)
+        else:
+            tidy(error)
 
     def _judge(self, path: Path, error: LoracoreError | None) -> None:
         """Keep in mind what has become of the final file; it is tried at its own place first."""
@@ -145,5 +166,6 @@ def _remove(old: Sequence[Path]) -> None:
             path.unlink()
 
 
-def _tidy(series: Series, number: int, _: LoracoreError | None) -> None:
-    series.tidy(number)
+def _tidy(series: tuple[Series, int] | None, _: LoracoreError | None) -> None:
+    if series is not None:
+        series[0].tidy(series[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ def data_identity(index: Index, datasets: Sequence[DatasetSpec], processes: int)
     names = hashlib.blake2b(digest_size=16)
     for number, source in enumerate(index.sources):
         table_rows = index.table_rows[index.rows_of(number)]
-        texts = (source.table.names[row] for row in table_rows.tolist())
+        texts = _names([source.table.names[row] for row in table_rows.tolist()], whole=source.table.folder is None)
         names.update("\0".join(texts).encode("utf-8", "surrogatepass") + b"\0\0")
     framings, rows = index.framings, index.framing_rows
     sizes = np.concatenate([framings.originals, framings.resized, framings.crops, framings.sizes], axis=1)[rows]
@@ -47,6 +48,19 @@ def data_identity(index: Index, datasets: Sequence[DatasetSpec], processes: int)
         "batches": [dataset.batch_size * processes for dataset in datasets],
         "datasets": [plain_values(dataset) for dataset in datasets],
     }
+
+
+def _names(names: Sequence[str], *, whole: bool) -> Sequence[str]:
+    """Return names of pictures without the folder that all of a list lie in: ``whole`` ones are paths."""
+    if not whole or not names:
+        return names
+    try:
+        common = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120  # a million of them
+    except ValueError:  # on several drives, or some of them relative
+        return names
+    if not all(name.startswith(common) for name in names):  # written in several ways
+        return names
+    return [name[len(common) :].replace(os.sep, "/").lstrip("/") for name in names]
 
 
 def _captions(index: Index) -> Tensor:

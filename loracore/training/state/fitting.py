@@ -9,10 +9,10 @@ from loracore.config.config import Config
 from loracore.errors import LoracoreError, Problem
 from loracore.training.state.content import other_version
 from loracore.training.state.fingerprint import data_differences, rule_differences
-from loracore.training.state.models import model_differences
+from loracore.training.state.models import comparable, model_differences
 
-#: Where data lie, how they are batched (compared over all processes), and where a first run began; the seed and the
-#: length have rules of their own.
+#: Where data lie, how they are batched (compared over all processes), and where a first run began: behind a step, from
+#: a file, which the state takes the place of. The seed and the length have rules of their own.
 _COMPARED_OTHERWISE = frozenset(
     {
         "dataset_config",
@@ -27,6 +27,7 @@ _COMPARED_OTHERWISE = frozenset(
         "seed",
         "max_train_steps",
         "max_train_epochs",
+        "network_weights",
     }
 )
 _LENGTHS = ("max_train_epochs", "max_train_steps")
@@ -50,13 +51,24 @@ def check_fits(content: Mapping[str, Any], config: Config, identity: Mapping[str
     if found:
         raise LoracoreError.of(found)
     notes = [f"resumed from {where}, behind step {content['step']}"]
-    moved = [name for name in sorted(known) if saved.get(name) != dict(config)[name]]
-    notes += [f"{name} is {_shown(dict(config)[name])}: the very files of the state's run, moved" for name in moved]
+    notes += _moved(data["models"], identity["models"], saved, config)
     for name in _LENGTHS:
         before, now = saved.get(name), dict(config)[name]
         if before != now and (name == "max_train_epochs" or now is not None):
             notes.append(f"{name} is {_shown(now)}, the state's run had {_shown(before)}: courses follow the new one")
     return notes
+
+
+def _moved(
+    saved: Mapping[str, Any], own: Mapping[str, Any], options: Mapping[str, Any], config: Config
+) -> Iterator[str]:
+    """Give a note on every model that another text names; what it is has been compared where it can be."""
+    for name in sorted(saved.keys() & own.keys()):
+        before, now = options.get(name), dict(config)[name]
+        if not comparable(saved[name], own[name]):
+            yield f"{name} is {_shown(now)}, the state's run had {_shown(before)}: not compared, they are of two kinds"
+        elif before != now:
+            yield f"{name} is {_shown(now)}: the very files of the state's run, moved"
 
 
 def check_step(step: int, steps: int, config: Config) -> None:

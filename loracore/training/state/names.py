@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loracore.training.results.outputs import ResultFiles
 
-#: What ``resume`` says of the state with the highest step in the output folder.
+#: What ``resume`` says of the state that was written last in the output folder.
 LATEST = "latest"
 
 

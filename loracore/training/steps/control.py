@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from types import FrameType
 
 import torch
 from torch import Tensor
+
+from loracore.training.steps.signals import STOPPING, Wishes, heard
 
 _IN_ANOTHER = "asked for in another process"
 
@@ -31,15 +33,12 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Have SIGTERM raise KeyboardInterrupt, as SIGINT does: what is begun is cleared away. In the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
+    """Have SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does: what is begun is cleared away.
+
+    In the main thread alone; a signal that this process was told to ignore stays ignored.
+    """
+    with heard([name for name in STOPPING if name != "SIGINT"], _stop):
         yield
-        return
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set by who knows nothing of Python
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -50,11 +49,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
 class Control:
     """Whether somebody has asked the run to stop: the loop looks after every step."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._reason: str | None = None
         self._interrupted = False
         self._ending = False
-        self._signals = 0  # that this process has heard
+        self._wishes = Wishes(clock)  # told by signals to this process
 
     @property
     def reason(self) -> str | None:
@@ -75,34 +74,32 @@ class Control:
         self._interrupted = self._interrupted or self._reason is None
         self.stop(reason)
 
+    def agree(self, *, interrupted: bool) -> None:
+        """Stop as all processes have decided together, whatever this one wanted."""
+        if self._reason is None or self._interrupted != interrupted:
+            self._reason = _IN_ANOTHER
+        self._interrupted = interrupted
+
     def end(self) -> None:
         """Have signals stop at once from here on: no step is left that one could ask the run to end behind."""
         self._ending = True
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the first SIGINT or SIGTERM as `interrupt`; a second one, or one at the end, stops at once.
+        """Take the first SIGINT, SIGTERM or SIGHUP as `interrupt`; a second one, or one at the end, stops at once.
 
-        To stop at once is KeyboardInterrupt. The first signal of a process that ends since another was interrupted is
-        no second one: a console sends Ctrl+C to all, and this one is late.
-        Signals reach the main thread alone: elsewhere nothing changes. Windows never sends SIGTERM.
+        To stop at once is KeyboardInterrupt. Signals within a second are one wish (`Wishes`). The first signal of a
+        process that ends since another was interrupted is no second one: a console sends Ctrl+C to all, and this one is
+        late. Signals reach the main thread alone, and what this process was told to ignore stays ignored (`heard`).
         """
-        if threading.current_thread() is not threading.main_thread():
+        with heard(STOPPING, self._heard):
             yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            for number in before:
-                signal.signal(number, self._heard)
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)  # None: set by who knows nothing of Python
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         _ = frame  # the interpreter's own signature
-        self._signals += 1
-        if self._signals > 1 or (self._ending and not self._interrupted):
+        if not self._wishes.new():
+            return
+        if self._wishes.count > 1 or (self._ending and not self._interrupted):
             raise KeyboardInterrupt
         self.interrupt(signal.Signals(number).name)
 
@@ -131,9 +128,10 @@ class _Sum:
 
 
 class Agreement:
-    """Brings the processes of a run to stop behind the same step.
+    """Brings the processes of a run to stop behind the same step, and in the same way.
 
-    What each of them wants is added up with the loss, and read as late as losses are, so that nobody waits.
+    What each of them wants is added up with the loss, and read as late as losses are, so that nobody waits. The sum
+    alone decides: one that has heard a signal interrupts all; a signal that came too late for the sum counts nothing.
     """
 
     def __init__(self, control: Control, device: torch.device, processes: int, lag: int) -> None:
@@ -160,8 +158,7 @@ class Agreement:
         if len(self._sums) <= self._lag:
             return False
         interrupts, ends = self._sums.popleft().values()
-        if interrupts:
-            self._control.interrupt(_IN_ANOTHER)
-        elif ends:
-            self._control.stop(_IN_ANOTHER)
-        return bool(interrupts or ends)
+        if not interrupts and not ends:
+            return False
+        self._control.agree(interrupted=bool(interrupts))
+        return True

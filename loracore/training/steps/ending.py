@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loracore.errors import LoracoreError
+from loracore.training.results.final_file import places_elsewhere
 from loracore.training.state.names import state_names
 from loracore.training.state.saving import store_state
 from loracore.training.steps.control import Interrupted
@@ -31,9 +32,10 @@ class Place:
 def end(run: Run, place: Place) -> None:
     """Save what the end of a run saves; raises Interrupted when a signal ended it before its last step.
 
-    Raises LoracoreError when no step of this process's life could be applied. An interrupt saves nothing then.
+    Until the final file stands a first signal is only noted: the run is over anyway.
+    Raises LoracoreError when no step of the whole run could be applied. An interrupt saves nothing when none of this
+    process's life was.
     """
-    run.control.end()
     run.network.clear_masks()
     over = place.step >= run.length.steps
     if run.control.interrupted and not over:
@@ -57,8 +59,10 @@ def rescue(run: Run, place: Place, error: Exception) -> None:
             run.history.settle(alone=True)  # the others may be waiting in a step
             if not run.history.nothing_applied and is_finite(run.network):
                 _save(run, place)
-                where = run.files.step(place.step)
-                run.tell("note", place.step, text=f"an error ended the run; step {place.step} is saved: {where}")
+                name = run.files.step(place.step).stem  # of the file, and of the state beside it
+                where = next((path for path in run.writer.standing if path.name.startswith(name)), None)
+                became = "could not be saved" if where is None else f"is saved: {where}"
+                run.tell("note", place.step, text=f"an error ended the run; step {place.step} {became}")
         _tell_finished(run, place, f"{type(error).__name__}: {error}")
     except Exception as second:  # noqa: BLE001  # whatever it is, the first error is the one to be shown
         run.progress.say(f"step {place.step} could not be saved: {second}")
@@ -80,13 +84,27 @@ def _save(run: Run, place: Place) -> Path | None:
     store_state(run, step, epoch, path, "stop", lambda: stands.append(path))
     run.save(step=step, epoch=epoch, name=run.files.step(step), reason="stop")
     run.writer.settle()
+    if run.saver is not None and not stands and run.files.step(step) not in run.writer.standing:
+        _save_elsewhere(run, step, epoch)
     return stands[0] if stands else None
 
 
+def _save_elsewhere(run: Run, step: int, epoch: int) -> None:
+    """Write the network where the final file would go when its own folder takes nothing; it is told as any."""
+    for path in places_elsewhere(run.files.folder, run.files.step(step).name):
+        run.save(step=step, epoch=epoch, name=path, reason="stop")
+        run.writer.settle()
+        if path in run.writer.standing:
+            return
+
+
 def _check_moved(run: Run) -> None:
-    if run.history.nothing_applied:
-        message = f"no step could be applied: loss or gradient was not finite in all {run.history.skipped_here}"
+    if not run.history.nothing_applied:
+        return
+    message = f"no step could be applied: loss or gradient was not finite in all {run.history.skipped_here}"
+    if run.history.never_applied:
         raise LoracoreError(message, fix="check the base model, or use mixed_precision bf16")
+    run.tell("note", run.length.steps, text=f"{message}; what is saved is the network of the state")
 
 
 def _tell_finished(run: Run, place: Place, reason: str) -> None:

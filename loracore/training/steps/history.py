@@ -187,6 +187,11 @@ class History:
         """Tell whether steps were read in this process's life, and every one of them had been skipped."""
         return 0 < self._read_here == self.skipped_here
 
+    @property
+    def never_applied(self) -> bool:
+        """Tell whether every step of the whole run that is known was skipped, of its earlier lives too."""
+        return self.average is None
+
     def state(self) -> dict[str, Any]:
         """Return what a resumed run goes on from, as JSON holds it; everything must have been read."""
         assert not self._pending, "settle comes before state"

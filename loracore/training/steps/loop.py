@@ -67,9 +67,9 @@ def _loaded(loader: Loader, part: _Part) -> _Part:
 def train_loop(run: Run) -> None:
     """Take every step, and tell the plugins.
 
-    The first SIGINT or SIGTERM ends it behind a step, network and state saved: Interrupted. What an error would lose is
-    saved before it goes on. Raises LoracoreError when no step at all could be applied: there is nothing worth saving
-    then.
+    The first SIGINT, SIGTERM or SIGHUP ends it behind a step, network and state saved: Interrupted. What an error
+    would lose is saved before it goes on. Raises LoracoreError when no step at all could be applied: there is nothing
+    worth saving then.
     """
     place = Place(run.taken)
     try:
@@ -120,8 +120,7 @@ def take_step(
 
     These are added up. ``place`` follows.
     """
-    place.moves = isinstance(run.updates, FusedUpdates)  # its backward pass moves the network
-    trained = train_window(run, window, examples, wishes)
+    trained = train_window(run, place, window, examples, wishes)
     place.moves = True
     applied = run.updates.apply(trained.loss)
     largest_norm = run.config[NetworkOptions].scale_weight_norms
@@ -156,8 +155,11 @@ class Trained:
     wishes: Tensor  # of all processes, added up
 
 
-def train_window(run: Run, window: Window, several: Sequence[Examples | None], wishes: Tensor) -> Trained:
-    """Add up the gradients of one optimizer step; ``wishes`` are added up over the processes beside its loss."""
+def train_window(run: Run, place: Place, window: Window, several: Sequence[Examples | None], wishes: Tensor) -> Trained:
+    """Add up the gradients of one optimizer step; ``wishes`` are added up over the processes beside its loss.
+
+    ``place`` is told before a backward pass that moves the network: what fails in the forward pass has changed nothing.
+    """
     found = [torch.zeros(0, device=run.processes.device)]
     ids: tuple[str, ...] = ()
     for micro, examples in enumerate(several):
@@ -167,6 +169,7 @@ def train_window(run: Run, window: Window, several: Sequence[Examples | None], w
         run.network.scale_outputs(examples.network_multiplier)
         run.network.draw_masks(run.forward.adapter_rng(examples))
         losses = run.forward.losses(examples)
+        place.moves = isinstance(run.updates, FusedUpdates)
         run.updates.backward(losses.sum() / window.samples)
         found.append(losses.detach()[: len(examples.ids)])  # none of one that stands in
         ids += examples.ids

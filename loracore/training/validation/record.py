@@ -38,7 +38,7 @@ class Record:
         self._waited = 0  # validations since that one
         self._kept: list[_Kept] = []
         self._abandoned: tuple[int, ...] = ()  # steps of files that the next best one takes the place of
-        self.owed: int | None = None  # the step whose validation a signal has ended
+        self.owed: int | None = None  # the step whose validation has begun, or was ended by a signal
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ class Record:
 
     def abandon(self, steps: Collection[int]) -> None:
         """Have the files of these steps dropped as soon as a file is kept."""
-        self._abandoned = tuple(steps)
+        self._abandoned = tuple(sorted({*self._abandoned, *steps}))
 
     def judge(self, step: int, loss: float) -> Verdict:
         """Take in the loss of a validation after ``step`` and return what follows from it."""
@@ -92,6 +92,7 @@ class Record:
             "waited": self._waited,
             "owed": self.owed,
             "kept": [[one.loss, one.step] for one in self._kept],
+            "abandoned": list(self._abandoned),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -99,3 +100,4 @@ class Record:
         self._smallest, self._threshold_of = (math.inf if one is None else float(one) for one in state["smallest"])
         self._waited, self.owed = int(state["waited"]), state["owed"]
         self._kept = [_Kept(float(loss), int(step)) for loss, step in state["kept"]]
+        self._abandoned = tuple(int(step) for step in state["abandoned"])

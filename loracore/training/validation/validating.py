@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from loracore.errors import LoracoreError
 from loracore.training.run import Run
 from loracore.training.telling.json_numbers import json_number
 from loracore.training.telling.known import settle
@@ -25,38 +21,22 @@ def validate(run: Run, held_out: HeldOut, step: int, scopes: Sequence[str]) -> N
     ends has no verdict: the run that goes on begins with it.
     """
     settle(run)  # the average that the loss is compared with is that of the steps so far
+    run.validations.owed = step  # until it has a verdict: what an error saves knows of it, too
     with explaining(run.config, "validation"):
         measured = measure(run, held_out)
-    run.validations.owed = step if measured is None else None
     if measured is None:
         run.tell("note", step, text=f"the validation of step {step} was left out, the run is to stop")
         return
+    run.validations.owed = None
     verdict = run.validations.judge(step, measured.loss)
     epoch = run.length.epoch_of(step)
     for scope in scopes:
         run.tell("validation", step, epoch=epoch, scope=scope, **_values(run, measured, verdict))
     if verdict.kept:
-        run.save(step=step, epoch=epoch, name=run.files.best(step), reason="best")
-    if verdict.dropped and run.processes.main:
-        stands, gone = run.files.best(step), [run.files.best(dropped) for dropped in verdict.dropped]
-        run.writer.submit(partial(_remove, gone, stands), stands, _ignore)
+        gone = tuple(run.files.best(dropped) for dropped in verdict.dropped)
+        run.save(step=step, epoch=epoch, name=run.files.best(step), reason="best", gone=gone)
     if verdict.stop is not None:
         run.control.stop(verdict.stop)
-
-
-def _remove(gone: Sequence[Path], stands: Path) -> None:
-    """Remove files that are not among the best any more; on the writer's thread, behind the one that takes their place.
-
-    Where that one could not be written they stay.
-    """
-    if stands.exists():
-        for path in gone:
-            with suppress(OSError):  # held open on Windows, for example
-                path.unlink(missing_ok=True)
-
-
-def _ignore(error: LoracoreError | None) -> None:
-    """Say nothing of files that are gone."""
 
 
 def _values(run: Run, measured: Measured, verdict: Verdict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loracore.errors import LoracoreError
 from loracore.networks.network import Network
+from loracore.weights.extremes import is_finite as all_finite
 
 if TYPE_CHECKING:
     from loracore.training.run import Run
@@ -18,7 +19,7 @@ class NotFiniteError(LoracoreError):
 
 def is_finite(network: Network) -> bool:
     """Tell whether every parameter of the adapters is finite; waits for the device."""
-    return all(bool(one.isfinite().all()) for entry in network.entries for one in entry.adapter.parameters())
+    return all(all_finite(one.detach()) for entry in network.entries for one in entry.adapter.parameters())
 
 
 def check_adapters(run: Run, step: int, refused: Path | None = None) -> None:

@@ -12,7 +12,7 @@ _FROM_THE_START = "lower learning_rate, use mixed_precision bf16, or look at the
 #: A resume takes neither another learning rate nor another data set: it would be another run.
 _START_ANEW = (
     "start anew from the saved file (--network_weights FILE) with a lower learning_rate, mixed_precision bf16, or "
-    "without the named pictures; --resume would skip the same steps again"
+    "without the named pictures; --resume takes the same steps again, and goes on only with a larger max_skipped_steps"
 )
 
 
@@ -28,7 +28,7 @@ def check_skipped(history: History, most: int) -> None:
     if history.in_a_row < most:
         return
     message = f"loss or gradient was not finite for {history.in_a_row} steps in a row{_last(history.last_bad_ids)}"
-    raise SkippedStepsError(message, fix=_FROM_THE_START if history.nothing_applied else _START_ANEW)
+    raise SkippedStepsError(message, fix=_FROM_THE_START if history.never_applied else _START_ANEW)
 
 
 def _last(ids: Sequence[str]) -> str:

@@ -9,9 +9,11 @@ import click
 import pytest
 
 from loracore import Event
+from loracore.cli.choice import core_options
 from loracore.cli.request import read_request
 from loracore.cli.resume_command import StandingStates, resume_command
 from loracore.cli.train import say_how_to_go_on
+from loracore.config.flags import read_flags
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="quoting as POSIX shells do")
 STATE = Path("out folder/toy-step00000003-state")
@@ -32,6 +34,16 @@ def test_the_command_repeats_every_word_and_resumes() -> None:
 )
 def test_where_this_run_began_is_left_out(before: tuple[str, ...]) -> None:
     assert words_of("a.toml", *before, "--overwrite") == words_of("a.toml", "--overwrite")
+
+
+def test_the_configuration_behind_a_flag_that_is_left_out_stays_the_configuration() -> None:
+    line = words_of("--network_args", "conv_dim=4", "--resume", "latest", "run.toml")
+    flags = read_flags(line[2:], core_options().options)
+    assert flags.config == "run.toml"
+    assert [(each.name, each.value) for each in flags.given] == [
+        ("network_args", ("conv_dim=4",)),
+        ("resume", str(STATE)),
+    ]
 
 
 def test_secrets_are_not_repeated() -> None:

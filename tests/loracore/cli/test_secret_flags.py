@@ -14,6 +14,8 @@ from loracore.cli.secret_flags import handed_over, handing_over, parted
         (["--token=x", "a.toml"], ["a.toml"], ["--token=x"]),
         (["--my-key", "x", "a.toml"], ["a.toml"], ["--my-key", "x"]),
         (["--token", "--seed", "1"], ["--seed", "1"], ["--token"]),
+        (["--args", "a=1", "--token", "x", "a.toml"], ["a.toml", "--args", "a=1"], ["--token", "x"]),
+        (["--args", "a=1", "--token=x", "a.toml"], ["a.toml", "--args", "a=1"], ["--token=x"]),
         (["--prompts", "token", "x"], ["--prompts", "token", "x"], []),
     ],
 )

@@ -35,6 +35,15 @@ def test_a_refused_option_says_why_and_what_to_do() -> None:
     assert second.startswith("--torch_compile: torch_compile is not supported: models are not compiled (leave it out")
 
 
+def test_what_belongs_to_other_noise_and_is_off_has_no_effect(toy_site: Path, tmp_path: Path) -> None:
+    _ = toy_site
+    file = tmp_path / "c.toml"
+    file.write_text('arch = "sd3"\nmin_snr_gamma = 0\n', encoding="utf-8")
+    notes = read_request([str(file), "--ip_noise_gamma", "0"]).notes
+    for name in ("min_snr_gamma", "ip_noise_gamma"):
+        assert any(f"{name} has no effect: it is for denoisers" in str(note) for note in notes)
+
+
 def test_flow_matching_says_what_belongs_to_other_noise() -> None:
     with pytest.raises(ConfigError) as caught:
         read_request(["--arch", "sd3", "--multires_noise_iterations", "6"])

@@ -250,3 +250,24 @@ def test_no_file_is_removed_before_it_is_told_of(train_toy: TrainToy, monkeypatc
     path = train_toy("--save_every_n_steps", "1", "--save_last_n_steps", "1", plugin=listening)
     assert listening.there == [True] * 7
     assert len(list(path.parent.glob("*-step*"))) == 2
+
+
+class Large:
+    """Makes a weight larger than half precision can hold, behind the last step."""
+
+    @hookimpl(tryfirst=True)
+    def run_finished(self, run: Run) -> None:
+        next(iter(run.network.modules.parameters())).data.fill_(1e5)
+
+
+def test_weights_beyond_half_precision_are_written_as_trained(train_toy: TrainToy) -> None:
+    notes: list[str] = []
+
+    class Noting(Large):
+        @hookimpl
+        def happened(self, event: Event) -> None:
+            notes.extend([event.values["text"]] if event.kind == "note" else [])
+
+    found = load_file(train_toy("--save_precision", "fp16", plugin=Noting()))
+    assert {one.dtype for one in found.values()} == {torch.float32}
+    assert any("beyond the range of save_precision" in note for note in notes)

@@ -43,12 +43,30 @@ def test_the_same_model_may_have_moved(train_toy: TrainToy, tmp_path: Path, insi
     assert "the very files of the state's run, moved" in seen.note
 
 
-def test_a_file_more_is_another_folder(train_toy: TrainToy, tmp_path: Path) -> None:
-    written(tmp_path / "base" / "unet" / "model.safetensors")
+def test_what_lies_beside_a_models_files_does_not_matter(train_toy: TrainToy, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    written(base / "unet" / "model.safetensors")
+    (base / "dangling.safetensors").symlink_to(base / "gone.safetensors")
+    words = (MODEL, str(base), "--output_dir", str(base / "out"))
+    state = interrupted(train_toy, 2, *words)
+    written(base / "unet" / "model.fp16.safetensors")
+    (base / "readme.txt").write_text("more", encoding="utf-8")
+    assert train_toy(*words, "--resume", str(state)).exists()
+
+
+def test_a_folder_with_another_file_is_another_model(train_toy: TrainToy, tmp_path: Path) -> None:
+    model = written(tmp_path / "base" / "unet" / "model.safetensors")
     state = interrupted(train_toy, 2, MODEL, str(tmp_path / "base"))
-    written(tmp_path / "base" / "vae" / "model.safetensors")
+    written(model, 2.0)
     with pytest.raises(LoracoreError, match="names other weights"):
         train_toy(MODEL, str(tmp_path / "base"), "--resume", str(state))
+
+
+def test_a_file_in_the_place_of_its_folder_is_not_compared(train_toy: TrainToy, tmp_path: Path) -> None:
+    model, seen = written(tmp_path / "base" / "model.safetensors"), Seen()
+    state = interrupted(train_toy, 2, MODEL, str(tmp_path / "base"))
+    train_toy(MODEL, str(model), "--resume", str(state), plugin=seen)
+    assert "not compared, they are of two kinds" in seen.note
 
 
 def test_another_revision_of_a_hub_model_is_refused(

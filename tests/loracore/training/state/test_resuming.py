@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from loracore import hookimpl
 from loracore.errors import ConfigError, LoracoreError
 from loracore.training.run import Run
+from loracore.training.state.fingerprint import _names
 from loracore.training.state.folder import TENSORS, TREE, read_head, read_state, write_state
 from tests.conftest import RunCli
 from tests.resumed_runs import StopAt, assert_resumes_exactly, interrupted
@@ -308,3 +309,17 @@ def test_no_first_previews_of_a_run_that_goes_on(train_toy: TrainToy, tmp_path: 
     train_toy("--resume", str(state), *words)
     assert len(drawn) == 1
     assert sorted((tmp_path / "out" / "sample").iterdir()) == drawn
+
+
+def test_the_state_takes_the_place_of_the_file_that_the_run_began_from(train_toy: TrainToy) -> None:
+    file = train_toy("--output_name", "first")
+    state = interrupted(train_toy, 2, "--network_weights", str(file))
+    file.unlink()
+    assert train_toy("--network_weights", str(file), "--resume", str(state)).exists()
+
+
+def test_a_list_of_pictures_may_have_moved() -> None:
+    whole = [str(Path("/here/set", *rest)) for rest in (("a.png",), ("sub", "b.png"))]
+    assert _names(whole, whole=True) == ["a.png", "sub/b.png"]
+    assert _names(["/x/a.png"], whole=True) == ["a.png"]
+    assert _names(["a.png"], whole=False) == ["a.png"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from loracore.training.steps.control import Interrupted
 from loracore.training.watchdogs.not_finite import NotFiniteError
 from tests.resumed_runs import StopAt, interrupted
 from tests.toy_runs import TrainToy
+
+FIXED = ("relative_step=False", "scale_parameter=False", "warmup_init=False")
 
 
 class Told:
@@ -248,12 +251,47 @@ def test_a_late_begin_without_a_good_step_is_an_error(train_toy: TrainToy) -> No
         train_toy("--initial_step", "3", plugin=Worthless())
 
 
-def test_a_resumed_part_without_a_good_step_is_an_error_and_saves_nothing(train_toy: TrainToy, tmp_path: Path) -> None:
-    interrupted(train_toy, 3)
-    with pytest.raises(LoracoreError, match="no step could be applied"):
-        train_toy("--resume", "latest", plugin=Worthless())
-    names = sorted(path.name for path in (tmp_path / "out").glob("toy*"))
-    assert names == ["toy-log", "toy-step00000003-state", "toy-step00000003.safetensors"]
+class WorthlessTold(Told):
+    """Makes every loss worthless, and notes what is told."""
+
+    @hookimpl
+    def loss_weighting(self, batch: NoisyBatch) -> torch.Tensor:
+        return torch.full((len(batch.timesteps),), float("nan"))
+
+
+def test_a_resumed_part_without_a_good_step_says_so_and_writes_the_final_file(train_toy: TrainToy) -> None:
+    state, told = interrupted(train_toy, 3), WorthlessTold()
+    final = load_file(train_toy("--resume", "latest", plugin=told))
+    saved = load_file(state.with_name("toy-step00000003.safetensors"))
+    assert all(saved[name].equal(tensor) for name, tensor in final.items())
+    assert any("no step could be applied" in values["text"] for values in told.of("note"))
+
+
+def test_an_interrupted_network_goes_elsewhere_when_its_folder_takes_nothing(
+    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    class Lost(StopAt):
+        @hookimpl(tryfirst=True, specname="step_done")
+        def lose(self, run: Run, step: int) -> None:
+            if step == self.step:
+                shutil.rmtree(run.files.folder)
+                run.files.folder.write_text("in the way", encoding="utf-8")
+
+    with pytest.raises(Interrupted) as caught:
+        train_toy("--output_dir", str(tmp_path / "drive"), plugin=Lost(2))
+    assert caught.value.state is None
+    assert load_file(tmp_path / "toy-step00000002.safetensors")
+
+
+def test_an_error_in_a_forward_pass_of_fused_updates_leaves_the_step_before(
+    train_toy: TrainToy, tmp_path: Path
+) -> None:
+    fused = ("--fused_backward_pass", "--optimizer_type", "Adafactor", "--optimizer_args", *FIXED)
+    with pytest.raises((torch.OutOfMemoryError, LoracoreError)):
+        train_toy(*fused, plugin=FailsInForward(3))
+    assert read_head(tmp_path / "out" / "toy-step00000002-state").step == 2
 
 
 class WorthlessEpoch(Worthless):

@@ -51,3 +51,10 @@ def test_a_resumed_run_judges_as_one_that_was_not_stopped(taken: int) -> None:
     second.load(json.loads(json.dumps(first.state(), allow_nan=False)))
     assert judged(second, losses[taken:], taken + 1) == wanted[taken:]
     assert second.state() == whole.state()
+
+
+def test_files_of_a_life_that_was_given_up_are_not_forgotten_by_the_next() -> None:
+    first, second = Record(ValidationOptions(keep_best=1)), Record(ValidationOptions(keep_best=1))
+    first.abandon([7])
+    second.load(json.loads(json.dumps(first.state(), allow_nan=False)))
+    assert second.judge(1, 2.0).dropped == (7,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,43 @@ def test_best_files_that_are_gone_are_forgotten(train_toy: TrainToy) -> None:
     train_toy(*WORDS, "--resume", "latest", plugin=told)
     assert "the files of steps 2 are not in" in "\n".join(told.notes)
     assert told.kept == best_files(final.parent)
+
+
+class FailsInValidation(Told):
+    """Fails in the first forward pass of a validation."""
+
+    @hookimpl(wrapper=True)
+    def predict_noise(self) -> Generator[None, Any, Any]:
+        if not torch.is_grad_enabled():
+            raise ZeroDivisionError
+        return (yield)
+
+
+def test_a_validation_that_fails_is_made_up_for(train_toy: TrainToy) -> None:
+    again = Told()
+    with pytest.raises(ZeroDivisionError):
+        train_toy(*WORDS, plugin=FailsInValidation())
+    train_toy(*WORDS, "--resume", "latest", plugin=again)
+    assert again.validated == [2, 4, 6]
+
+
+class BlocksBest:
+    """Puts a folder where a best file is to be."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        run.files.best(self._step).mkdir()
+
+
+def test_a_best_file_stays_when_its_better_one_could_not_be_written(train_toy: TrainToy) -> None:
+    words = tuple("1" if word == "3" and before == "--keep_best" else word for before, word in pairwise(("", *WORDS)))
+    better = train_toy(*words, "--output_name", "free", "--max_train_steps", "8")
+    (kept,) = better.parent.glob("free-best-*")
+    step = int(kept.stem.removeprefix("free-best-step"))
+    final = train_toy(*words, "--max_train_steps", "8", plugin=BlocksBest(step))
+    files = [path for path in final.parent.glob("toy-best-*") if path.is_file()]
+    assert files
+    assert kept.stem[len("free") :] not in {path.stem[len("toy") :] for path in files}
