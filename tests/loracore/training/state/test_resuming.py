@@ -102,7 +102,7 @@ def test_latest_with_damaged_states_alone_is_an_error(train_toy: TrainToy) -> No
 
 
 def test_a_missing_state_is_an_error(train_toy: TrainToy, tmp_path: Path) -> None:
-    with pytest.raises(LoracoreError, match="there is no such state"):
+    with pytest.raises(LoracoreError, match="there is no state"):
         train_toy("--resume", str(tmp_path / "none"))
 
 
