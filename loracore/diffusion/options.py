@@ -174,8 +174,9 @@ def flow_findings(config: Config) -> Iterator[Finding]:
         if config.given(name) and chosen != scheme:
             message = f"{name} has no effect: it belongs to weighting_scheme {scheme}, not to {chosen}"
             yield Finding("without effect", name, message)
+    declared = dict(config)  # an architecture may say something of its own of one of them
     for name, why in FlowOptions.REFUSES.items():
-        if config.given(name):  # and off: else it would have been refused
+        if config.given(name) and name not in declared:  # and off: else it would have been refused
             yield Finding("without effect", name, f"{name} has no effect: {why.message}", why.fix)
     yield from flow_preview_findings(config)
     yield from _huber_findings(config)
