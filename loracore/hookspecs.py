@@ -256,7 +256,7 @@ def step_done(run: Run, step: int, loss: Tensor, grad_norm: Tensor, ids: tuple[s
 
 @hookspec
 def happened(run: Run, event: Event) -> None:
-    """Told, in the main process, of everything that becomes known of a run, in plain numbers and texts.
+    """Told of everything that becomes known of a run, in plain numbers and texts, in the main process.
 
     A step's numbers come a few steps after ``step_done``, when the device has them: hearing of them makes nobody wait.
     docs/events.md lists the kinds of events and what each holds.

@@ -27,6 +27,7 @@ from loracore.weights.extract.range_finder import largest, squared_norms
 from loracore.weights.hashed_writing import write_hashed
 from loracore.weights.layout import PartNames
 from loracore.weights.shares import Shares
+from loracore.weights.unwritten_parts import unused_switches
 from loracore.weights.writing import Piece
 
 
@@ -115,7 +116,7 @@ def _rank(hook: pluggy.HookRelay, target: LoraTarget, config: Config) -> int:
 
 def _without_text(config: Config) -> str:
     """Return what is said when neither model gives text encoders: an option may be what they wait for."""
-    switches = [f"--{name}" for name, value in config if name.startswith("save_") and value is False]
+    switches = unused_switches(config)
     return "text encoders are not compared" + (f" (they are with {', '.join(switches)})" if switches else "")
 
 

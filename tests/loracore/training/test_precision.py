@@ -134,7 +134,7 @@ def test_a_fused_run_in_half_precision_keeps_dtype_and_moves(trained: Trained) -
 def test_relative_steps_stand_in_the_header(train_toy: TrainToy) -> None:
     with safe_open(train_toy(*ADAFACTOR, "--optimizer_args", "clip_threshold=1.0"), "pt") as file:
         said = file.metadata()
-    assert said["ss_optimizer"] == "transformers.optimization.Adafactor(clip_threshold=1.0)"
+    assert said["ss_optimizer"] == "transformers.optimization.Adafactor(clip_threshold=1.0,relative_step=True)"
     assert said["ss_learning_rate"] == said["ss_unet_lr"] == said["ss_text_encoder_lr"] == "None"
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loracore import Config
+from loracore.config.options import CORE_OPTIONS
 from loracore.weights.unwritten_parts import how_to_write
 
 
@@ -14,7 +15,8 @@ class Parts:
 
 
 def test_the_architectures_own_switches_are_named() -> None:
-    assert how_to_write(Config([Parts()], {})) == "of --save_first, --save_third, add those that write these parts"
+    tables = [*(table() for table in CORE_OPTIONS), Parts()]
+    assert how_to_write(Config(tables, {})) == "of --save_first, --save_third, add those that write these parts"
 
 
 def test_without_switches_the_whole_model_is_the_cure() -> None:

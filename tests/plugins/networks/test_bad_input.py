@@ -106,7 +106,7 @@ def test_the_nearest_name_of_each_networks_own_arguments(
         ),
         (("--network_module", "lycoris", "--network_args", "preset=attn"), ("preset 'attn'", "full or attn-mlp")),
         (("--network_module", "lycoris", "--network_args", "algo=lohaa"), ("'lohaa'", "did you mean 'loha'?")),
-        (("--network_args", "up_lr_weight=sinus"), ("up_lr_weight: 'sinus'", "--network_args", "'sine'")),
+        (("--network_args", "up_lr_weight=sin"), ("up_lr_weight: 'sin'", "--network_args", "'sine'")),
         (("--network_module", "loha", "--network_args", "block_dims=1,2"), ("length 2", "23 blocks", "write 23")),
     ],
 )

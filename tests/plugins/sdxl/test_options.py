@@ -109,10 +109,11 @@ def test_checkpoint_that_is_marked_as_another_kind_is_told(checkpoint: Path, tmp
 def test_options_and_their_check_import_no_torch(checkpoint: Path) -> None:
     code = (
         "import sys, loracore_sdxl as plugin\n"
-        "from loracore import Config, ModelOptions, NetworkOptions, TrainingOptions\n"
-        f"model = ModelOptions(pretrained_model_name_or_path={str(checkpoint)!r})\n"
-        "tables = [model, NetworkOptions(), TrainingOptions(), *(table() for table in plugin.options())]\n"
-        "assert not plugin.check_options(Config(tables, {}))\n"
+        "from loracore import Config\n"
+        "from loracore.config.options import CORE_OPTIONS\n"
+        "config = Config([table() for table in (*CORE_OPTIONS, *plugin.options())], {})\n"
+        f"config = config.with_values({{'pretrained_model_name_or_path': {str(checkpoint)!r}}})\n"
+        "assert not plugin.check_options(config)\n"
         "print(sorted({'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -47,7 +47,7 @@ def test_the_block_wise_trajectory_with_lora_plus_is_the_references(data: Path, 
     assert_followed(case, data, model, tmp_path, words)
     with safe_open(tmp_path / "out" / "last.safetensors", "pt") as file:
         arguments = json.loads(file.metadata()["ss_network_args"])
-    assert arguments == {"loraplus_unet_lr_ratio": 4.0, "down_lr_weight": "cosine"}
+    assert arguments == {"loraplus_unet_lr_ratio": 4.0, "down_lr_weight": "cosine", "dropout": None}
 
 
 def test_the_groups_of_the_block_wise_trajectory_are_the_references(data: Path, tmp_path: Path) -> None:
