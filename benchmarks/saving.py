@@ -32,8 +32,8 @@ from torch import nn
 
 from loracore import Config, LoraTarget, NetworkOptions
 from loracore.config.options import BlockOptions
-from loracore.diffusion.part_kinds import models_of
-from loracore.diffusion.parts import standard_parts
+from loracore.diffusion.files.part_kinds import models_of
+from loracore.diffusion.files.parts import standard_parts
 from loracore.errors import LoracoreError
 from loracore.networks.network import Network, build_network
 from loracore.training.results.checkpoints import write_network

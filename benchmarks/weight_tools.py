@@ -35,9 +35,9 @@ from loracore_sdxl.parts import kinds
 from torch import Tensor
 
 from loracore import Config, LoraTarget
-from loracore.diffusion.loading import EmptyPart
-from loracore.diffusion.part_kinds import models_of
-from loracore.diffusion.parts import names_in_files, standard_parts
+from loracore.diffusion.files.loading import EmptyPart
+from loracore.diffusion.files.part_kinds import models_of
+from loracore.diffusion.files.parts import names_in_files, standard_parts
 from loracore.networks.spellings import ALPHA, DOWN, UP
 from loracore.weights.layout import FileTensor
 from loracore.weights.writing import Piece, write_pieces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loracore.diffusion.identity import cache_identity
+from loracore.diffusion.files.identity import cache_identity
 from loracore.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["cache_identity", "encode_images"]
 @hookimpl
 def encode_images(models: Models, images: Tensor) -> Latents:
     """Return the VAE's latents, scaled."""
-    from loracore.diffusion.drawing import vae_of
+    from loracore.diffusion.pictures.drawing import vae_of
     from loracore.diffusion.vae import encode_pictures
 
     return encode_pictures(vae_of(models), images)

@@ -11,7 +11,7 @@ from loracore.config.config import Config, Finding
 from loracore.config.dataset_spec import CaptionRules
 from loracore.config.options import LossOptions, ModelOptions, option
 from loracore.config.refused import Refusal
-from loracore.diffusion.preview_findings import flow_preview_findings
+from loracore.diffusion.pictures.preview_findings import flow_preview_findings
 
 #: Tokens of a chunk between its first and its last, which CLIP's 77 positions leave.
 CHUNK_TOKENS = 75

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import hookimpl
-from loracore.diffusion.flow_hooks import draw_timesteps, loss_weighting, noise_latents
 from loracore.diffusion.model_hooks import cache_identity, encode_images
 from loracore.diffusion.options import FlowOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
+from loracore.diffusion.steps.flow_hooks import draw_timesteps, loss_weighting, noise_latents
 from loracore_sd3.npz_layout import field_files
 from loracore_sd3.options import Sd3NetworkOptions, Sd3Options, findings
 
@@ -117,7 +117,7 @@ def generate_images(
     rng: torch.Generator,
 ) -> Sequence[Image]:
     """Return pictures drawn by diffusers' own pipeline."""
-    from loracore.diffusion.drawing import Guidance
+    from loracore.diffusion.pictures.drawing import Guidance
     from loracore_sd3 import pictures
 
     return pictures.generate(models, Guidance(conditioning, negative), drawing, rng)

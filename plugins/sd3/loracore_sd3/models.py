@@ -8,15 +8,15 @@ from dataclasses import asdict, fields, replace
 import torch
 
 from loracore import Config, ConfigError, ModelOptions, Models, NetworkOptions, Part, PartNames
-from loracore.diffusion.base_parts import base_parts, separate_parts, tell_replaced
+from loracore.diffusion.files.base_parts import base_parts, separate_parts, tell_replaced
+from loracore.diffusion.files.loading import Precision, check_device, check_parts, fill_part
+from loracore.diffusion.files.part_kinds import models_of
+from loracore.diffusion.files.parts import EmptyParts, names_in_files, standard_parts, wanted
 from loracore.diffusion.findings import tell_absent
-from loracore.diffusion.loading import Precision, check_device, check_parts, fill_part
 from loracore.diffusion.options import VaeOptions
-from loracore.diffusion.part_kinds import models_of
-from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
 from loracore.diffusion.positions import check_resolutions
-from loracore.diffusion.t5_encoder import t5_precision
-from loracore.diffusion.text_tokenizers import tokenizers_for
+from loracore.diffusion.text.t5_encoder import t5_precision
+from loracore.diffusion.text.text_tokenizers import tokenizers_for
 from loracore_sd3 import recognition
 from loracore_sd3.options import STEP, Sd3NetworkOptions, Sd3Options
 from loracore_sd3.parts import kinds

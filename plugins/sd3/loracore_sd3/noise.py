@@ -5,7 +5,7 @@ from __future__ import annotations
 from diffusers import SD3Transformer2DModel
 
 from loracore import Config, Models, NoisyBatch, Prediction
-from loracore.diffusion.precision import compute_dtype
+from loracore.diffusion.files.precision import compute_dtype
 from loracore.noise import flow
 from loracore_sd3 import positions
 from loracore_sd3.text import assembled

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 
 from loracore import Config, Finding, option
-from loracore.diffusion.base_model import file_findings, model_findings
+from loracore.diffusion.files.base_model import file_findings, model_findings
 from loracore.diffusion.findings import encoder_device, idle, surplus_rates, unreadable, unsupported
 from loracore.diffusion.number_lists import as_text, indices, numbers
 from loracore.diffusion.options import flow_findings
-from loracore.diffusion.picture_sizes import size_findings
+from loracore.diffusion.pictures.picture_sizes import size_findings
 from loracore_sd3 import recognition
 
 #: Pictures come in multiples of it: the transformer's patches are two latents wide, and a latent is 8 pixels.

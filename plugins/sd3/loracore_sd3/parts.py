@@ -9,11 +9,11 @@ import torch
 from diffusers import SD3Transformer2DModel
 from torch import nn
 
-from loracore.diffusion.config_shapes import count_blocks, heads
-from loracore.diffusion.folders import packaged_config
-from loracore.diffusion.loading import building_quietly
-from loracore.diffusion.part_kinds import clip_kind, denoiser_kind, identity_projection, public, t5_kind, vae_kind
-from loracore.diffusion.parts import PartKind, Settings, Shapes
+from loracore.diffusion.files.config_shapes import count_blocks, heads
+from loracore.diffusion.files.folders import packaged_config
+from loracore.diffusion.files.loading import building_quietly
+from loracore.diffusion.files.part_kinds import clip_kind, denoiser_kind, identity_projection, public, t5_kind, vae_kind
+from loracore.diffusion.files.parts import PartKind, Settings, Shapes
 from loracore.weights.headers import BASE_VERSION, adapter_header
 from loracore_sd3.names import transformer_names
 from loracore_sd3.recognition import UNET

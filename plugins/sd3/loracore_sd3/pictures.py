@@ -9,8 +9,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 from PIL.Image import Image
 
 from loracore import Drawing, Models
-from loracore.diffusion.drawing import Course, Guidance, draw
-from loracore.diffusion.picture_sizes import floored
+from loracore.diffusion.pictures.drawing import Course, Guidance, draw
+from loracore.diffusion.pictures.picture_sizes import floored
 from loracore.diffusion.quiet import quiet_libraries
 from loracore.noise.flow import STEPS
 from loracore_sd3.options import STEP

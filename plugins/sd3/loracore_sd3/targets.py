@@ -9,8 +9,8 @@ from itertools import product
 from diffusers import SD3Transformer2DModel
 
 from loracore import Config, ConfigError, LoraTarget, Models, NetworkOptions
-from loracore.diffusion.file_layers import FileLayer, file_layers
-from loracore.diffusion.text_targets import adaptable, clip_targets, t5_targets
+from loracore.diffusion.files.file_layers import FileLayer, file_layers
+from loracore.diffusion.text.text_targets import adaptable, clip_targets, t5_targets
 from loracore_sd3.names import transformer_names
 from loracore_sd3.options import EMBEDDERS, Sd3NetworkOptions, block_indices, emb_ranks
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import CLIPTextModelWithProjection, T5EncoderModel
 
 from loracore import Batch, Config, Models, SampleRng, TextConditioning
-from loracore.diffusion.clip_text import ClipTokenizer, encode_ids, pooled_state, text_mask
-from loracore.diffusion.encoder_dropout import dropped
-from loracore.diffusion.t5_text import T5Tokenizer, t5_states
+from loracore.diffusion.text.clip_text import ClipTokenizer, encode_ids, pooled_state, text_mask
+from loracore.diffusion.text.encoder_dropout import dropped
+from loracore.diffusion.text.t5_text import T5Tokenizer, t5_states
 from loracore_sd3.options import Sd3Options
 
 #: What stands in for T5's states where there is no T5.

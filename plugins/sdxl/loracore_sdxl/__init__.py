@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loracore import hookimpl
-from loracore.diffusion.ddpm_hooks import draw_noise, loss_weighting, noise_latents
 from loracore.diffusion.model_hooks import cache_identity, encode_images
 from loracore.diffusion.options import ClipTextOptions, DdpmOptions, TokenizerOptions, VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
+from loracore.diffusion.steps.ddpm_hooks import draw_noise, loss_weighting, noise_latents
 from loracore_sdxl.npz_layout import field_files
 from loracore_sdxl.options import SdxlOptions, findings
 
@@ -106,7 +106,7 @@ def generate_images(
     config: Config,
 ) -> Sequence[Image]:
     """Return pictures drawn by diffusers' own pipeline."""
-    from loracore.diffusion.drawing import Guidance
+    from loracore.diffusion.pictures.drawing import Guidance
     from loracore_sdxl import pictures
 
     return pictures.generate(models, Guidance(conditioning, negative), drawing, rng, config)

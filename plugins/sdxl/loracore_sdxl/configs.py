@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loracore.diffusion.config_shapes import count_blocks, heads, norm_groups
-from loracore.diffusion.folders import packaged_config
+from loracore.diffusion.files.config_shapes import count_blocks, heads, norm_groups
+from loracore.diffusion.files.folders import packaged_config
 from loracore.weights.headers import Shape
 
 _SIZES = 6  # numbers that the U-Net is told of a picture

@@ -11,16 +11,16 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
 from loracore import Config, ModelOptions, Models, Part, PartNames
-from loracore.diffusion.base_parts import base_parts, open_file, separate_parts, tell_replaced
-from loracore.diffusion.config_shapes import guesses_untold
-from loracore.diffusion.folders import given_path
-from loracore.diffusion.loading import Precision, check_parts, fill_part
-from loracore.diffusion.model_marks import check_marks
+from loracore.diffusion.files.base_parts import base_parts, open_file, separate_parts, tell_replaced
+from loracore.diffusion.files.config_shapes import guesses_untold
+from loracore.diffusion.files.folders import given_path
+from loracore.diffusion.files.loading import Precision, check_parts, fill_part
+from loracore.diffusion.files.model_marks import check_marks
+from loracore.diffusion.files.part_kinds import models_of
+from loracore.diffusion.files.parts import EmptyParts, names_in_files, standard_parts, wanted
+from loracore.diffusion.files.written_marks import MARK_TENSORS
 from loracore.diffusion.options import VaeOptions
-from loracore.diffusion.part_kinds import models_of
-from loracore.diffusion.parts import EmptyParts, names_in_files, standard_parts, wanted
-from loracore.diffusion.text_tokenizers import tokenizers_for
-from loracore.diffusion.written_marks import MARK_TENSORS
+from loracore.diffusion.text.text_tokenizers import tokenizers_for
 from loracore.weights.layout import same_names
 from loracore_sdxl import recognition
 from loracore_sdxl.parts import kinds

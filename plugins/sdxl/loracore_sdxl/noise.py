@@ -7,7 +7,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from loracore import Config, Framing, Models, NoisyBatch, Prediction
-from loracore.diffusion import ddpm_steps
+from loracore.diffusion.steps import ddpm_steps
 from loracore.noise.rng import sent
 from loracore_sdxl.options import SdxlOptions
 

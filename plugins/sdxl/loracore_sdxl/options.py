@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from loracore import Config, Finding, NetworkOptions, TrainingOptions, option
-from loracore.diffusion.base_model import file_findings, model_findings
+from loracore.diffusion.files.base_model import file_findings, model_findings
+from loracore.diffusion.files.model_marks import mark_findings
 from loracore.diffusion.findings import idle, surplus_rates, unsupported
-from loracore.diffusion.model_marks import mark_findings
 from loracore.diffusion.options import clip_text_findings, ddpm_findings
-from loracore.diffusion.picture_sizes import size_findings
-from loracore.diffusion.preview_findings import ddpm_preview_findings
+from loracore.diffusion.pictures.picture_sizes import size_findings
+from loracore.diffusion.pictures.preview_findings import ddpm_preview_findings
 from loracore_sdxl import recognition
 
 #: Pictures come in multiples of it: the U-Net halves the latents twice, and a latent is 8 pixels wide.

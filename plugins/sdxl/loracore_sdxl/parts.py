@@ -7,9 +7,9 @@ from functools import partial
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from loracore.diffusion.loading import building_quietly
-from loracore.diffusion.part_kinds import clip_kind, denoiser_kind, public, vae_kind
-from loracore.diffusion.parts import PartKind, Settings, Shapes, below
+from loracore.diffusion.files.loading import building_quietly
+from loracore.diffusion.files.part_kinds import clip_kind, denoiser_kind, public, vae_kind
+from loracore.diffusion.files.parts import PartKind, Settings, Shapes, below
 from loracore_sdxl.configs import standard_config, unet_config
 from loracore_sdxl.names import unet_names
 from loracore_sdxl.recognition import TE1, TE2, UNET

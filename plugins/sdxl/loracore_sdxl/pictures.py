@@ -10,9 +10,9 @@ from diffusers import UNet2DConditionModel
 from PIL.Image import Image
 
 from loracore import Config, Drawing, Models
-from loracore.diffusion.drawing import Course, Guidance, draw
+from loracore.diffusion.pictures.drawing import Course, Guidance, draw
+from loracore.diffusion.pictures.samplers import ddpm_scheduler
 from loracore.diffusion.quiet import quiet_libraries
-from loracore.diffusion.samplers import ddpm_scheduler
 
 SAMPLE_STEPS = 25
 GUIDANCE = 4.0

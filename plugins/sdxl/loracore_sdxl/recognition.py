@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from loracore.diffusion.folders import ModelFolder, read_config
-from loracore.diffusion.foreign import Family, header_names
+from loracore.diffusion.files.folders import ModelFolder, read_config
+from loracore.diffusion.files.foreign import Family, header_names
 from loracore.weights.headers import Shape
 
 UNET = "model.diffusion_model."

@@ -12,7 +12,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from loracore import Config, LoraTarget, Models
-from loracore.diffusion.text_targets import adaptable, clip_targets
+from loracore.diffusion.text.text_targets import adaptable, clip_targets
 from loracore_sdxl.names import block_names, original_name
 from loracore_sdxl.options import SdxlOptions
 

@@ -8,7 +8,7 @@ import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from loracore import Config, Models, TextConditioning
-from loracore.diffusion.clip_text import ClipTokenizer, ClipTokens, encode_ids, pooled_state
+from loracore.diffusion.text.clip_text import ClipTokenizer, ClipTokens, encode_ids, pooled_state
 
 
 def encode(models: Models, captions: Sequence[str], config: Config) -> TextConditioning:

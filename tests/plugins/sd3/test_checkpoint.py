@@ -11,10 +11,10 @@ from loracore_sd3.parts import kinds
 from safetensors.torch import save_file
 
 from loracore import DataError
-from loracore.diffusion.folders import packaged_config
-from loracore.diffusion.loading import check_parts
-from loracore.diffusion.parts import PartKind, file_parts, wanted
-from loracore.diffusion.weights import Weights
+from loracore.diffusion.files.folders import packaged_config
+from loracore.diffusion.files.loading import check_parts
+from loracore.diffusion.files.parts import PartKind, file_parts, wanted
+from loracore.diffusion.files.weights import Weights
 from loracore.weights.layout import Names
 
 #: Tensors in a file, counted by hand: 5 layers on each side of a block, 3 fewer on the last text side, the positions

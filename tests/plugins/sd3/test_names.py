@@ -8,7 +8,7 @@ import torch
 from loracore_sd3.names import place_of, transformer_names
 from safetensors.torch import load_file, save_file
 
-from loracore.diffusion.weights import open_weights
+from loracore.diffusion.files.weights import open_weights
 from loracore.weights.layout import to_file
 from tests.plugins.sd3 import tiny
 from tests.plugins.sd3.runs import DENOISER, loaded

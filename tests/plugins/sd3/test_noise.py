@@ -9,7 +9,7 @@ from diffusers import SD3Transformer2DModel
 from loracore_sd3 import noise, text
 
 from loracore import Batch, Models, NoisyBatch, TextConditioning
-from loracore.diffusion import flow_steps
+from loracore.diffusion.steps import flow_steps
 from loracore.memory.checkpointing import checkpoint_blocks
 from tests.plugins.sd3 import tiny
 from tests.plugins.sd3.runs import DENOISER, config_of, loaded

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipe
 from loracore_sd3 import encode_images, pictures, text
 
 from loracore import DataError, Drawing, Models
-from loracore.diffusion.drawing import Guidance
+from loracore.diffusion.pictures.drawing import Guidance
 from tests.plugins.sd3 import tiny
 from tests.plugins.sd3.runs import config_of, loaded
 

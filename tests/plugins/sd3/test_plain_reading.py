@@ -12,5 +12,5 @@ from tests.plugins.sd3.runs import loaded
 def test_files_of_single_parts_are_read_without_mapping_too(
     bare: Path, separate: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loracore.diffusion.weights.safe_open", None)
+    monkeypatch.setattr("loracore.diffusion.files.weights.safe_open", None)
     tiny.assert_equal(loaded(bare, disable_mmap_load_safetensors=True, **separate))

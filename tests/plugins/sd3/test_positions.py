@@ -9,8 +9,8 @@ from loracore_sd3 import positions, prepare_batch
 
 from loracore import Batch, Config, DataError, NoisyBatch, SampleRng, TextConditioning
 from loracore.config.dataset_spec import DatasetSpec
-from loracore.diffusion import flow_steps
 from loracore.diffusion.positions import scaled_crop
+from loracore.diffusion.steps import flow_steps
 from tests.plugins.sd3 import tiny
 from tests.plugins.sd3.runs import DENOISER, config_of, loaded
 

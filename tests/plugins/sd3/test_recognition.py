@@ -9,7 +9,7 @@ from loracore_sd3.recognition import check_file, check_folder, check_names
 from safetensors.torch import save_file
 
 from loracore import DataError
-from loracore.diffusion.folders import LocalFolder
+from loracore.diffusion.files.folders import LocalFolder
 from loracore.weights.headers import read_header
 from tests.plugins.sd3 import tiny
 

@@ -16,8 +16,8 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderMo
 from loracore import Drawing
 from loracore.cli.main import run
 from loracore.cli.request import read_request
-from loracore.diffusion.folders import LocalFolder
-from loracore.diffusion.tokenizers import find_t5_tokenizer
+from loracore.diffusion.files.folders import LocalFolder
+from loracore.diffusion.text.tokenizers import find_t5_tokenizer
 from loracore.training.assembly.phases import Loading
 from loracore.training.sampling import Sampling, sample
 from tests.plugins.sd3 import tiny

@@ -16,7 +16,7 @@ from loracore_sd3 import targets
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from loracore import ConfigError, LoraTarget, Models
-from loracore.diffusion.loading import building_quietly
+from loracore.diffusion.files.loading import building_quietly
 from tests.plugins.sd3.runs import config_of
 
 Rows = list[tuple[str, list[int]]]

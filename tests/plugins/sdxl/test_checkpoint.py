@@ -7,9 +7,9 @@ from loracore_sdxl.parts import kinds
 from loracore_sdxl.recognition import UNET
 
 from loracore import DataError
-from loracore.diffusion.loading import check_parts
-from loracore.diffusion.parts import EmptyParts, file_parts, standard_parts, wanted
-from loracore.diffusion.weights import Weights
+from loracore.diffusion.files.loading import check_parts
+from loracore.diffusion.files.parts import EmptyParts, file_parts, standard_parts, wanted
+from loracore.diffusion.files.weights import Weights
 
 
 def unet_of(weights: Weights) -> EmptyParts:

@@ -24,7 +24,7 @@ from loracore.data.npz.field_files import (
     text_origin,
     text_path,
 )
-from loracore.diffusion.folders import packaged_config
+from loracore.diffusion.files.folders import packaged_config
 from loracore.training.assembly.phases import Loading
 from loracore.training.caches.importing import loaded_encoders
 from loracore.training.caches.unrecorded import unrecorded_options

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from loracore import Batch, Config, Framing, Models, NoisyBatch, TextConditioning
-from loracore.diffusion import ddpm_steps
+from loracore.diffusion.steps import ddpm_steps
 from loracore.noise import ddpm
 from tests.plugins.sdxl.runs import config_of
 

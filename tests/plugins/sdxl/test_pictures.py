@@ -9,8 +9,8 @@ from diffusers import StableDiffusionXLPipeline
 from loracore_sdxl import encode_images, pictures, text
 
 from loracore import Drawing, Models
-from loracore.diffusion.drawing import Guidance
-from loracore.diffusion.samplers import ddpm_scheduler
+from loracore.diffusion.pictures.drawing import Guidance
+from loracore.diffusion.pictures.samplers import ddpm_scheduler
 from tests.plugins.sdxl.runs import config_of, loaded
 
 SMALL = Drawing((64, 48))

@@ -27,17 +27,17 @@ def test_models_read_without_mapping_are_the_same(
     model: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     mapped = loaded(model, dtype=dtype)
-    monkeypatch.setattr("loracore.diffusion.weights.safe_open", None)
+    monkeypatch.setattr("loracore.diffusion.files.weights.safe_open", None)
     assert_same(mapped, loaded(model, dtype=dtype, disable_mmap_load_safetensors=True))
 
 
 def test_the_mapped_reader_is_used_otherwise(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loracore.diffusion.weights.safe_open", None)
+    monkeypatch.setattr("loracore.diffusion.files.weights.safe_open", None)
     with pytest.raises(TypeError):
         loaded(model)
 
 
 def test_tools_on_files_read_without_mapping_too(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loracore.diffusion.weights.safe_open", None)
+    monkeypatch.setattr("loracore.diffusion.files.weights.safe_open", None)
     for part in file_names(ALL, config_of(model, disable_mmap_load_safetensors=True)).values():
         assert {name for name, _ in part.read(list(part.original), torch.device("cpu"))} == set(part.original)

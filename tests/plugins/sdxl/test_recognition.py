@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loracore import DataError
-from loracore.diffusion.folders import LocalFolder
+from loracore.diffusion.files.folders import LocalFolder
 from loracore.weights.headers import read_header
 from tests.plugins.sdxl import tiny
 

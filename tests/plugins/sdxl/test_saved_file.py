@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from loracore import Config, Drawing
 from loracore.cli.request import Request, read_request
-from loracore.diffusion.samplers import ddpm_scheduler
+from loracore.diffusion.pictures.samplers import ddpm_scheduler
 from loracore.training.assembly.assembling import adapters_for
 from loracore.training.assembly.phases import Loading
 from loracore.training.sampling import Sampling, sample

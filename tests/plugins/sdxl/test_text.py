@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from loracore import TextConditioning
-from loracore.diffusion.clip_text import ClipTokens
-from loracore.diffusion.weight_names import clip_names
+from loracore.diffusion.files.weight_names import clip_names
+from loracore.diffusion.text.clip_text import ClipTokens
 from tests.plugins.sdxl.runs import TEXT, config_of, loaded
 
 Encoders = tuple[CLIPTextModel, CLIPTextModelWithProjection]

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loracore import DataError
-from loracore.diffusion.identity import cache_identity
-from loracore.diffusion.weight_names import vae_names
+from loracore.diffusion.files.identity import cache_identity
+from loracore.diffusion.files.weight_names import vae_names
 from loracore.testing import tiny_models
 from loracore.training.metadata import model_hashes
 from loracore.weights.layout import to_file

@@ -14,7 +14,7 @@ from loracore_sdxl.recognition import TE1, TE2, UNET, VAE
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from loracore.diffusion.weight_names import clip_name, open_clip_names, vae_names
+from loracore.diffusion.files.weight_names import clip_name, open_clip_names, vae_names
 from loracore.testing import tiny_models
 from loracore.weights.layout import Names, to_file
 

@@ -1,0 +1,1 @@
+"""Pictures drawn by pipelines of diffusers, and the sizes that a model's pictures have."""

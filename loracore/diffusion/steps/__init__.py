@@ -1,0 +1,1 @@
+"""What a step does for models of a family: noise, targets and weights of DDPM and of flow matching."""

@@ -1,0 +1,1 @@
+"""Captions → what a denoiser hears: tokenizers, text encoders, and where adapters stand in them."""

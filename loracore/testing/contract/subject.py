@@ -1,0 +1,88 @@
+"""A plugin under examination, in the middle of a run of a few steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+import tomli_w
+
+from loracore.cli.request import Request, read_request
+from loracore.config.datasets import read_datasets
+from loracore.plugins import InstalledPlugin, Kind, find_plugin, import_plugin
+from loracore.testing.contract.faults import Fault, place
+from loracore.testing.tiny_data import write_pictures
+from loracore.training.train import train
+
+#: What names a plugin of each kind in a run.
+_NAMED_BY: Mapping[str, str] = {"architecture": "arch", "network": "network_module", "extension": "extensions"}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Subject:
+    """A plugin, its module, and the run that it is examined in; the folder is its own."""
+
+    plugin: InstalledPlugin
+    module: ModuleType
+    options: Mapping[str, Any]  # of the run, as a configuration file has them
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.plugin.kind} '{self.plugin.name}' ({self.plugin.origin})"
+
+    def request(self, **options: Any) -> Request:  # whatever a configuration file may hold
+        """Return a run of it, with more or other options, read and checked as from a configuration file."""
+        path = self.folder / "run.toml"
+        path.write_text(tomli_w.dumps({**self.options, **options}), encoding="utf-8")
+        return read_request([str(path)])
+
+    def train(self, name: str, *watchers: object, **options: Any) -> Path:  # as above
+        """Train in this process and return the final file; ``watchers`` are registered as plugins, asked first."""
+        request = self.request(output_name=name, **options)
+        for watcher in watchers:
+            request.plugins.register(watcher)
+        path = train(request.config, request.plugins, read_datasets(request.config, request.document), request.notes)
+        assert path is not None
+        return path
+
+    def answers(self, hook: str, manager: pluggy.PluginManager) -> bool:
+        """Tell whether the plugin itself implements a hook."""
+        return any(one.plugin is self.module for one in getattr(manager.hook, hook).get_hookimpls())
+
+    def fault(self, hook: str, message: str, fix: str) -> Fault:
+        """Return a fault of one of its hooks, with the place of its implementation."""
+        return Fault(hook, place(vars(self.module).get(hook, self.module)), message, fix)
+
+
+def subject(kind: Kind, name: str, options: Mapping[str, Any], folder: Path) -> Subject:
+    """Return an installed plugin, to be examined by training on tiny pictures in ``folder``.
+
+    ``options`` are what its runs need beside pictures, as in a configuration file; the other two sides of a run are
+    the toys of ``loracore.testing``. Raises PluginError when it is not installed or cannot be imported.
+    """
+    plugin = find_plugin(kind, name)
+    defaults = {
+        "arch": "toy",
+        "network_module": "toy",
+        "pretrained_model_name_or_path": "loracore/toy",
+        "resolution": 64,
+        "enable_bucket": True,
+        "min_bucket_reso": 32,
+        "max_bucket_reso": 128,
+        "bucket_reso_steps": 16,
+        "train_batch_size": 2,
+        "learning_rate": 1e-2,
+        "max_train_steps": 2,
+        "seed": 1,
+        "caption_extension": ".txt",
+        "output_dir": str(folder / "out"),
+    }
+    named = [name] if kind == "extension" else name
+    pictures = {"train_data_dir": str(write_pictures(folder / "pictures"))}
+    run = {**defaults, **pictures, _NAMED_BY[kind]: named, **options}
+    return Subject(plugin, import_plugin(plugin), run, folder)
