@@ -1,11 +1,12 @@
 """Measures what the trainer adds to a step: its time less that of forward, backward and optimizer of the same model.
 
-A real run of the SDXL demo's embedded model is interrupted after every block of steps, and the same number of bare
-steps is taken: the architecture's prediction of a batch of the run, a mean square, its backward pass, and the same
-optimizer over the same parameters; no data, no noise, no clipping, no bookkeeping. Blocks of the two alternate, so
-that both meet the same machine; beside the time on the clock stands the processor's time of the loop's own thread,
-which other programs disturb less. ``python benchmarks/overhead.py --out FOLDER`` writes overhead.json and overhead.md
-there and prints the table.
+A real run of the SDXL demo's embedded model is interrupted after every step, and a bare step is taken: the
+architecture's prediction of the run's last batch, a mean square, its backward pass, torch's clipping and torch's AdamW
+over the same parameters; no data, no noise, no bookkeeping. In both, prediction and backward pass are timed by
+themselves, and what is left is compared: it is small, so that a busy machine disturbs it little, while a difference of
+whole steps would drown. The trainer may add less than nothing: it steps its optimizer faster than the bare step does.
+Times are those of the processor in the loop's own thread, and those on the clock.
+``python benchmarks/overhead.py --out FOLDER`` writes overhead.json and overhead.md there and prints the table.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Generator
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import tomli_w
 import torch
@@ -35,12 +38,14 @@ from loracore.training.train import train
 class Spent:
     """Seconds: on the clock, and of the processor in this thread."""
 
-    clock: float
-    thread: float
+    clock: float = 0.0
+    thread: float = 0.0
 
-    def until_now(self, steps: int) -> Spent:
-        """Return what one of so many steps took since then."""
-        return Spent((time.perf_counter() - self.clock) / steps, (time.thread_time() - self.thread) / steps)
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.clock + other.clock, self.thread + other.thread)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.clock - other.clock, self.thread - other.thread)
 
 
 def now() -> Spent:
@@ -48,106 +53,135 @@ def now() -> Spent:
     return Spent(time.perf_counter(), time.thread_time())
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step took, and how much of it was the model's prediction and its backward pass."""
+
+    whole: Spent
+    model: Spent
+
+    @property
+    def rest(self) -> Spent:
+        return self.whole - self.model
+
+
 @dataclass(eq=False, slots=True)
-class Alternating:
-    """A plugin that takes a block of bare steps after each block of the run's own."""
+class Watched:
+    """A plugin that times each step of a run, and takes a bare step after it."""
 
-    block: int
-    warm_up: int  # steps before the first block that counts
+    warm_up: int  # steps before the first that counts
+    model: Spent = field(default_factory=Spent)  # of the step that is under way
+    began: Spent = field(default_factory=Spent)
     batch: NoisyBatch | None = None
-    since: Spent | None = None
-    trainer: list[Spent] = field(default_factory=list)  # of one step, one entry a block
-    bare: list[Spent] = field(default_factory=list)
+    optimizer: torch.optim.Optimizer | None = None  # of the bare steps: the run's moments stay
     modules: int = 0
-
-    @hookimpl(wrapper=True)
-    def predict_noise(self, batch: NoisyBatch) -> Generator[None, Prediction, Prediction]:
-        """Keep the batch."""
-        self.batch = batch
-        return (yield)
+    trainer: list[Step] = field(default_factory=list)
+    bare: list[Step] = field(default_factory=list)
 
     @hookimpl
     def run_started(self, run: Run) -> None:
-        """Count what is trained."""
+        """Count what is trained, and time the optimizer."""
         self.modules = len(run.network.entries)
+
+    @hookimpl(wrapper=True)
+    def predict_noise(self, batch: NoisyBatch) -> Generator[None, Prediction, Prediction]:
+        """Keep the batch, and time the prediction."""
+        self.batch = batch
+        with self.timed():
+            return (yield)
 
     @hookimpl(trylast=True)
     def step_done(self, run: Run, step: int) -> None:
-        """End a block, and take as many bare steps."""
-        if step % self.block or step < self.warm_up:
-            return
-        if self.since is not None:
-            self.trainer.append(self.since.until_now(self.block))
-            self.bare.append(self._bare_steps(run))
-        self.since = now()
+        """End a step, and take a bare one."""
+        whole, model = now() - self.began, self.model
+        bare = self._bare_step(run)
+        if step > self.warm_up:
+            self.trainer.append(Step(whole, model))
+            self.bare.append(bare)
+        self.model, self.began = Spent(), now()
 
-    def _bare_steps(self, run: Run) -> Spent:
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what is done meanwhile as the model's."""
+        started = now()
+        yield
+        self.model += now() - started
+
+    def _bare_step(self, run: Run) -> Step:
         assert self.batch is not None
         predict = run.hook.predict_noise.get_hookimpls()[0].function  # the architecture's own, no plugin around it
-        parameters = [one for group in run.optimizer.param_groups for one in group["params"]]
-        optimizer = torch.optim.AdamW(parameters, lr=0.0, fused=True)  # of its own: the run's moments stay
-        started = now()
-        for number in range(self.block + 1):
-            if number == 1:  # the first makes the moments
-                started = now()
-            prediction = predict(models=run.forward.models, batch=self.batch, config=run.config)
-            functional.mse_loss(prediction.output, prediction.target).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        return started.until_now(self.block)
+        parameters = [one for group in run.moving.optimizer.param_groups for one in group["params"]]
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(parameters, lr=0.0, fused=True)
+        self.model, started = Spent(), now()
+        with self.timed():
+            prediction = predict(models=run.steps.forward.models, batch=self.batch, config=run.config)
+        loss = functional.mse_loss(prediction.output, prediction.target)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        del prediction, loss  # and with them what autograd kept of the step
+        return Step(now() - started, self.model)
 
 
-def measure(blocks: int, block: int, words: list[str], folder: Path) -> Alternating:
-    """Train so many blocks and return what they took."""
-    own = {"arch": "sdxl", "max_train_steps": (blocks + 3) * block, "output_dir": str(folder / "out")}
+def measure(steps: int, words: list[str], folder: Path) -> Watched:
+    """Train so many steps and return what they took."""
+    watch = Watched(warm_up=10)
+    own = {"arch": "sdxl", "max_train_steps": steps + watch.warm_up, "output_dir": str(folder / "out")}
     file = folder / "run.toml"
     file.write_text(tomli_w.dumps({**kit().options, **own}), encoding="utf-8")
     request = read_request([str(file), *words])
-    watch = Alternating(block, 2 * block)
     request.plugins.register(watch)
-    train(request.config, request.plugins, read_datasets(request.config, request.document), request.notes)
+    backward = torch.Tensor.backward
+
+    def timed_backward(loss: torch.Tensor) -> None:
+        with watch.timed():
+            backward(loss)
+
+    with patch.object(torch.Tensor, "backward", timed_backward):
+        train(request.config, request.plugins, read_datasets(request.config, request.document), request.notes)
     return watch
 
 
-def table(found: Alternating, machine: str) -> str:
+def table(found: Watched, machine: str) -> str:
     """Return the Markdown page."""
+    added = [one.rest - other.rest for one, other in zip(found.trainer, found.bare, strict=True)]
     lines = [
         machine,
         "",
-        f"{found.modules} modules; {len(found.bare)} pairs of blocks of {found.block} steps.",
+        f"{found.modules} modules; {len(found.bare)} steps of each kind, in turn; median (middle half).",
         "",
-        "| ms a step, median | on the clock | processor, own thread |",
+        "| ms a step | processor, own thread | on the clock |",
         "| --- | ---: | ---: |",
-        f"| a step of the run | {_middle(found.trainer)} |",
-        f"| forward, backward, optimizer alone | {_middle(found.bare)} |",
-        f"| what the trainer adds (range) | {_added(found, 'clock')} | {_added(found, 'thread')} |",
+        f"| a step of the run | {_middle([one.whole for one in found.trainer])} |",
+        f"| forward, backward, optimizer alone | {_middle([one.whole for one in found.bare])} |",
+        f"| the step of the run, without prediction and backward | {_middle([one.rest for one in found.trainer])} |",
+        f"| the bare step, without these | {_middle([one.rest for one in found.bare])} |",
+        f"| what the trainer adds | {_middle(added)} |",
         "",
     ]
     return "\n".join(lines)
 
 
 def _middle(several: list[Spent]) -> str:
-    clock, thread = (statistics.median(times) for times in zip(*map(astuple, several), strict=True))
-    return f"{1e3 * clock:.2f} | {1e3 * thread:.2f}"
-
-
-def _added(found: Alternating, kind: str) -> str:
-    pairs = zip(found.trainer, found.bare, strict=True)
-    added = [1e3 * (asdict(one)[kind] - asdict(other)[kind]) for one, other in pairs]
-    return f"{statistics.median(added):.2f} ({min(added):.2f} to {max(added):.2f})"
+    cells = []
+    for times in ([one.thread for one in several], [one.clock for one in several]):
+        lower, middle, upper = (1e3 * found for found in statistics.quantiles(times, n=4))
+        cells.append(f"{middle:.2f} ({lower:.2f} to {upper:.2f})")
+    return " | ".join(cells)
 
 
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--block", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("words", nargs="*", help="further options of the run, after --")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(given.blocks, given.block, given.words, Path(folder))
+        found = measure(given.steps, given.words, Path(folder))
     machine = f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     figures = {
         "machine": machine,

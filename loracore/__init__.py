@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         TrainingOptions,
         option,
     )
+    from loracore.config.refused import Refusal
     from loracore.errors import ConfigError, DataError, LoracoreError, PluginError, Problem
     from loracore.hookspecs import API_VERSION, hookimpl
     from loracore.networks.adapter import Adapter
@@ -55,6 +56,7 @@ _HOMES = {
         "TrainingOptions",
         "option",
     ),
+    "loracore.config.refused": ("Refusal",),
     "loracore.errors": ("ConfigError", "DataError", "LoracoreError", "PluginError", "Problem"),
     "loracore.hookspecs": ("API_VERSION", "hookimpl"),
     "loracore.networks.adapter": ("Adapter",),
@@ -111,6 +113,7 @@ __all__ = [
     "PluginOptions",
     "Prediction",
     "Problem",
+    "Refusal",
     "Run",
     "SampleRng",
     "SavingOptions",

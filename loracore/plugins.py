@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -13,6 +14,8 @@ import pluggy
 
 from loracore import hookspecs
 from loracore.errors import PluginError, did_you_mean
+from loracore.package_copies import check_copies
+from loracore.plugin_faults import watch
 
 Kind = Literal["architecture", "network", "extension", "optimizer"]
 
@@ -39,11 +42,15 @@ class InstalledPlugin:
     def origin(self) -> str:
         return f"{self.package} {self.version}"
 
+    @property
+    def title(self) -> str:
+        """What users are told: kind, name, package and version."""
+        return f"{self.kind} '{self.name}' ({self.origin})"
+
 
 def installed_plugins() -> list[InstalledPlugin]:
     """Return every installed plugin and alias, sorted by kind and name, from metadata alone."""
-    found = [_described(point, kind) for kind, group in GROUPS.items() for point in entry_points(group=group)]
-    return sorted(set(found), key=lambda plugin: (plugin.kind, plugin.name, plugin.package))
+    return sorted((plugin for kind in GROUPS for plugin in _of_kind(kind)), key=lambda plugin: plugin.kind)
 
 
 def installed_optimizers() -> list[InstalledPlugin]:
@@ -65,9 +72,10 @@ def find_optimizer(name: str) -> InstalledPlugin | None:
 def find_plugin(kind: Kind, name: str) -> InstalledPlugin:
     """Return the one installed plugin of this kind and name.
 
-    Raises PluginError when there is none (naming the package to install), or when two packages claim the name.
+    Raises PluginError when there is none (naming the package to install), when two packages claim the name, or when its
+    package lies twice in one folder.
     """
-    every = [plugin for plugin in installed_plugins() if plugin.kind == kind]
+    every = _of_kind(kind)
     claims = [plugin for plugin in every if plugin.name == name]
     if not claims:
         raise _missing(kind, name, every)
@@ -75,6 +83,7 @@ def find_plugin(kind: Kind, name: str) -> InstalledPlugin:
         origins = " and ".join(plugin.origin for plugin in claims)
         message = f"{kind} '{name}' is claimed by two packages: {origins}"
         raise PluginError(message, fix="uninstall one of them")
+    check_copies(claims[0].package)
     return claims[0]
 
 
@@ -83,15 +92,22 @@ def import_plugin(plugin: InstalledPlugin) -> ModuleType:
     try:
         module = importlib.import_module(plugin.module)
     except (Exception, SystemExit) as error:  # whatever a stranger's import raises, the user must read whose it was
-        message = f"{plugin.kind} '{plugin.name}' ({plugin.origin}) cannot be imported: {type(error).__name__}: {error}"
-        raise PluginError(message, fix=f"repair or update {plugin.package}") from error
+        message = f"{plugin.title} cannot be imported: {type(error).__name__}: {error}"
+        raise PluginError(message, fix=_import_fix(plugin, error)) from error
     version = vars(module).get("LORACORE_API")
     if version != hookspecs.API_VERSION:
         said = "states no LORACORE_API" if version is None else f"was written for plugin API {version}"
-        spoken = f"this loracore speaks {hookspecs.API_VERSION}"
-        message = f"{plugin.kind} '{plugin.name}' ({plugin.origin}) {said}; {spoken}"
-        raise PluginError(message, fix=f"install a version of {plugin.package} that fits")
+        newer = isinstance(version, int) and version > hookspecs.API_VERSION
+        message = f"{plugin.title} {said}; this loracore speaks {hookspecs.API_VERSION}"
+        raise PluginError(message, fix="update loracore" if newer else f"update {plugin.package}")
     return module
+
+
+def _import_fix(plugin: InstalledPlugin, error: BaseException) -> str:
+    """Return what helps against a failing import: where a name of ours is missing, the plugin is of another time."""
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "loracore":
+        return f"it wants another loracore: update loracore, or {plugin.package}"
+    return f"repair or update {plugin.package}"
 
 
 def assemble(
@@ -105,15 +121,34 @@ def assemble(
     manager = pluggy.PluginManager("loracore")
     manager.add_hookspecs(hookspecs)
     for module in defaults:
-        manager.register(module, name=f"default {module.__name__}")
-    if arch is not None:
-        _register(manager, find_plugin("architecture", arch), role="architecture")
-    if network is not None:
-        _register(manager, find_plugin("network", network), role="network")
-    for name in dict.fromkeys(extensions):
-        _register(manager, find_plugin("extension", name), role=f"extension {name}")
+        register_watched(manager, module, f"default {module.__name__}")
+    for role, plugin in run_plugins(arch, network, extensions).items():
+        _register(manager, plugin, role=role)
     _check_sound(manager, complete=arch is not None and network is not None)
     return manager
+
+
+def run_plugins(arch: str | None, network: str | None, extensions: Iterable[str]) -> Mapping[str, InstalledPlugin]:
+    """Return a run's plugins by the names under which its manager knows them: "architecture", "extension NAME", ….
+
+    Raises PluginError as `find_plugin` does.
+    """
+    found = {} if arch is None else {"architecture": find_plugin("architecture", arch)}
+    if network is not None:
+        found["network"] = find_plugin("network", network)
+    return {**found, **{f"extension {name}": find_plugin("extension", name) for name in extensions}}
+
+
+def register_watched(manager: pluggy.PluginManager, module: ModuleType, name: str, title: str = "") -> None:
+    """Register a plugin's module, with every answer of it watched; the core has no ``title``.
+
+    Raises pluggy.PluginValidationError for hooks that are not as their specifications. That some of it goes away is
+    said by `plugin_notes`, and not here.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        manager.register(module, name=name)
+    watch(manager, module, title)
 
 
 def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin, *, role: str) -> None:
@@ -123,10 +158,15 @@ def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin, *, role: s
         message = f"module '{plugin.module}' is both {taken} and {role} of this run"
         raise PluginError(message, fix="name it once")
     try:
-        manager.register(module, name=role)
+        register_watched(manager, module, role, plugin.title)
     except pluggy.PluginValidationError as error:
-        message = f"{plugin.kind} '{plugin.name}' ({plugin.origin}) breaks the hook contract: {error}"
+        message = f"{plugin.title} breaks the hook contract: {error}"
         raise PluginError(message, fix=f"repair or update {plugin.package}") from error
+
+
+def _of_kind(kind: Kind) -> list[InstalledPlugin]:
+    found = {_described(point, kind) for point in entry_points(group=GROUPS[kind])}
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.package))
 
 
 def _described(point: EntryPoint, kind: Kind) -> InstalledPlugin:

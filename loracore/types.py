@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Part = str
 
 
-def _sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
     """Return a tensor on the device; from the host to a card without waiting for what the card still has to do.
 
     From memory that may be paged out a copy would wait: it is copied into pinned memory first.
@@ -50,7 +50,8 @@ class Latents:
     log_variance: Tensor  # B,C,h,w
 
     def to(self, device: torch.device | str) -> Latents:
-        return Latents(_sent(self.mean, device), _sent(self.log_variance, device))
+        """Return the same on a device."""
+        return Latents(sent(self.mean, device), sent(self.log_variance, device))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,7 +67,8 @@ class TextConditioning:
         return len(next(iter(self.tensors.values())))
 
     def to(self, device: torch.device | str) -> TextConditioning:
-        return TextConditioning({name: _sent(tensor, device) for name, tensor in self.tensors.items()})
+        """Return the same on a device."""
+        return TextConditioning({name: sent(tensor, device) for name, tensor in self.tensors.items()})
 
     def rows(self, start: int, stop: int) -> TextConditioning:
         """Return the samples ``start`` to ``stop``."""
@@ -105,12 +107,13 @@ class Batch:
     attributes: tuple[Mapping[str, Any], ...] = ()  # the subsets' custom_attributes, one for each sample
 
     def to(self, device: torch.device | str) -> Batch:
+        """Return the same on a device."""
         return replace(
             self,
-            latents=_sent(self.latents, device),
+            latents=sent(self.latents, device),
             conditioning=self.conditioning.to(device),
-            loss_weights=_sent(self.loss_weights, device),
-            masks=None if self.masks is None else _sent(self.masks, device),
+            loss_weights=sent(self.loss_weights, device),
+            masks=None if self.masks is None else sent(self.masks, device),
         )
 
 
@@ -125,12 +128,13 @@ class NoisyBatch:
     sigma: Tensor  # B, noise level: noise's share against the picture, for logging and weighting
 
     def to(self, device: torch.device | str) -> NoisyBatch:
+        """Return the same on a device."""
         return NoisyBatch(
             self.batch.to(device),
-            _sent(self.noise, device),
-            _sent(self.noisy_latents, device),
-            _sent(self.timesteps, device),
-            _sent(self.sigma, device),
+            sent(self.noise, device),
+            sent(self.noisy_latents, device),
+            sent(self.timesteps, device),
+            sent(self.sigma, device),
         )
 
 
@@ -206,7 +210,7 @@ class LoraTarget:
     layers: tuple[nn.Linear | nn.Conv2d, ...]  # on any device
     paths: tuple[str, ...]  # the layers' names in their model, for people to read
     part: str  # "unet", "te1", "te2", …
-    block: str | None = None
+    block: str | None = None  # the block of the denoiser that options for single blocks count it to
     rank: int | None = None
     alpha: float | None = None
     lr: float | None = None

@@ -91,7 +91,7 @@ class Watched:
 
     @hookimpl
     def run_started(self, run: Run) -> None:
-        history, place = History(10, lag=2), Place(run.taken)
+        history, place = History(10, lag=2), Place(run.start.taken)
         agreement = Agreement(run.control, run.processes.device, processes=2, lag=2)
         for window, several in loaded_windows(run):
             with self.waits, self.reads:

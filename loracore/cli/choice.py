@@ -12,7 +12,7 @@ from loracore.config.checking import check
 from loracore.config.declared import Declared, declare
 from loracore.config.flags import read_flags
 from loracore.config.given import Given
-from loracore.config.options import CORE_OPTIONS, PluginOptions
+from loracore.config.options import CORE_OPTIONS, LoggingOptions, PluginOptions
 from loracore.config.sections import read_sections
 from loracore.config.toml_file import read_toml
 from loracore.defaults import DEFAULT_PLUGINS
@@ -35,6 +35,12 @@ def chosen_plugins(layers: Iterable[Sequence[Given]], core: Declared) -> PluginO
     if checked.problems:
         raise ConfigError.of(checked.problems)
     return checked.config[PluginOptions]
+
+
+def wants_trace(layers: Iterable[Sequence[Given]], core: Declared) -> bool:
+    """Tell whether these layers ask for a trace; what is wrong about that is found with everything else."""
+    checked = check([[each for each in layer if each.name == "trace"] for layer in layers], core)
+    return checked.config[LoggingOptions].trace
 
 
 def assembled(choice: PluginOptions) -> pluggy.PluginManager:

@@ -11,11 +11,13 @@ from types import MappingProxyType
 import click
 
 from loracore.errors import LoracoreError, did_you_mean
+from loracore.plugin_faults import blamed
 
 _USER_ERROR = 2
 _INTERRUPTED = 130
 
-#: Each command's line of help; its function has its name and stands in the module of this name in ``loracore.cli``.
+#: Each command's line of help; its function has its name and stands in the module of this name in ``loracore.cli``,
+#: both with _ where the command has -.
 COMMANDS = MappingProxyType(
     {
         "train": "Train a network and save it.",
@@ -31,6 +33,7 @@ COMMANDS = MappingProxyType(
         "demo": "Train on an embedded tiny model and show before and after.",
         "options": "Show every option with type, default, owner and help.",
         "plugins": "Show the installed plugins.",
+        "new-plugin": "Write the package of a new plugin.",
     }
 )
 
@@ -50,7 +53,8 @@ class Commands(click.Group):
                 return None
             guess = did_you_mean(cmd_name, COMMANDS)
             raise click.UsageError(f"no command '{cmd_name}'; {guess or 'see loracore --help'}")
-        found: click.Command = vars(import_module(f"loracore.cli.{cmd_name}"))[cmd_name]
+        own_name = cmd_name.replace("-", "_")
+        found: click.Command = vars(import_module(f"loracore.cli.{own_name}"))[own_name]
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -84,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code.
 
     Errors that a user can mend are lines on stderr and exit code 2; an interrupt is 130; anything else keeps its
-    traceback.
+    traceback, with a line above it where it is a plugin's.
     """
     _tolerate_code_pages()
     try:
@@ -96,6 +100,10 @@ def run(argv: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return _INTERRUPTED
+    except Exception as error:
+        if blamed(error):
+            click.echo(f"error: {blamed(error)}", err=True)
+        raise
     return code if isinstance(code, int) else 0
 
 

@@ -6,38 +6,53 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from types import ModuleType
 
 import pluggy
 
 from loracore import hookspecs
 from loracore.config.declared import declare
-from loracore.config.optimizer_names import named_optimizer
 from loracore.config.options import CORE_OPTIONS
+from loracore.config.updates.optimizer_names import named_optimizer
 from loracore.errors import LoracoreError
-from loracore.plugins import InstalledPlugin, import_plugin
+from loracore.package_copies import check_copies, hidden_copies
+from loracore.plugin_notes import plugin_notes
+from loracore.plugins import InstalledPlugin, import_plugin, register_watched
 
 #: Seconds that a plugin's import may take; a good one takes a fraction of one.
 _PATIENCE = 60
 _MARK = "loracore plugin check: "
 
 
-def fault(plugin: InstalledPlugin, installed: Sequence[InstalledPlugin]) -> str:
-    """Return what is wrong with an installed plugin, or an empty text; its import happens in another process."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said of an installed plugin."""
+
+    fault: str  # what is wrong with it; empty: nothing
+    notes: tuple[str, ...] = ()  # what goes away of what it uses, other versions of it
+
+
+def verdict(plugin: InstalledPlugin, installed: Sequence[InstalledPlugin]) -> Verdict:
+    """Return what is to be said of an installed plugin; its import happens in another process."""
     rivals = [other for other in installed if (other.kind, other.name) == (plugin.kind, plugin.name)]
     if len(rivals) > 1:
-        return f"the name is claimed by {' and '.join(other.origin for other in rivals)}; uninstall one of them"
+        return Verdict(
+            f"the name is claimed by {' and '.join(other.origin for other in rivals)}; uninstall one of them"
+        )
     command = [sys.executable, "-m", "loracore.cli.plugin_check", json.dumps(asdict(plugin))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=_PATIENCE, check=False)  # noqa: S603  # our own module, no shell
     except subprocess.TimeoutExpired:
-        return f"its import takes longer than {_PATIENCE} seconds"
+        return Verdict(f"its import takes longer than {_PATIENCE} seconds")
     answers = [line.removeprefix(_MARK) for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if not answers:
         said = done.stderr.strip().splitlines()
-        return f"its import ends the program with exit code {done.returncode}" + (f": {said[-1]}" if said else "")
-    found: str = json.loads(answers[-1])
-    return found
+        return Verdict(
+            f"its import ends the program with exit code {done.returncode}" + (f": {said[-1]}" if said else "")
+        )
+    found = json.loads(answers[-1])
+    return Verdict(found["fault"], tuple(found["notes"]))
 
 
 def contract_fault(plugin: InstalledPlugin) -> str:
@@ -49,12 +64,11 @@ def contract_fault(plugin: InstalledPlugin) -> str:
     if plugin.kind == "optimizer":
         return _optimizer_fault(plugin)
     try:
+        check_copies(plugin.package)
         module = import_plugin(plugin)
         if "torch" in sys.modules:
             return "its import brings torch; import the implementation inside the hooks"
-        manager = pluggy.PluginManager("loracore")
-        manager.add_hookspecs(hookspecs)
-        manager.register(module, name=plugin.kind)
+        manager = _alone(module, plugin)
         manager.check_pending()
         tables = [table for answer in manager.hook.options() for table in answer]
         declare([("core", CORE_OPTIONS), (f"{plugin.kind} {plugin.name}", tables)])
@@ -63,6 +77,22 @@ def contract_fault(plugin: InstalledPlugin) -> str:
     except (LoracoreError, pluggy.PluginValidationError) as error:
         return str(error)
     return ""
+
+
+def contract_notes(plugin: InstalledPlugin) -> Sequence[str]:
+    """Import a sound plugin here and return what is to be known of it: what goes away, other versions of it."""
+    if plugin.kind == "optimizer":
+        note = hidden_copies(plugin.package)
+        return [note] if note else []
+    return plugin_notes(_alone(import_plugin(plugin), plugin), {plugin.kind: plugin})
+
+
+def _alone(module: ModuleType, plugin: InstalledPlugin) -> pluggy.PluginManager:
+    """Return a manager of this plugin and no other."""
+    manager = pluggy.PluginManager("loracore")
+    manager.add_hookspecs(hookspecs)
+    register_watched(manager, module, plugin.kind, plugin.title)
+    return manager
 
 
 def _optimizer_fault(plugin: InstalledPlugin) -> str:
@@ -81,5 +111,7 @@ def _optimizer_fault(plugin: InstalledPlugin) -> str:
 
 
 if __name__ == "__main__":
-    answer = contract_fault(InstalledPlugin(**json.loads(sys.argv[1])))
+    asked = InstalledPlugin(**json.loads(sys.argv[1]))
+    wrong = contract_fault(asked)
+    answer = {"fault": wrong, "notes": [] if wrong else list(contract_notes(asked))}
     print(f"\n{_MARK}{json.dumps(answer)}")  # noqa: T201  # read by the process that asked

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pluggy
 
-from loracore.cli.choice import Tables, assembled, chosen_plugins, core_options, installed_names, run_options
+from loracore.cli.choice import (
+    Tables,
+    assembled,
+    chosen_plugins,
+    core_options,
+    installed_names,
+    run_options,
+    wants_trace,
+)
+from loracore.cli.launching import rank
 from loracore.config.checking import check
 from loracore.config.config import Config
 from loracore.config.dataset_sources import idle_sources
@@ -16,10 +25,14 @@ from loracore.config.declared import Declared
 from loracore.config.flags import Flags, read_flags
 from loracore.config.given import Given
 from loracore.config.needs import missing
+from loracore.config.options import PluginOptions
 from loracore.config.plugin_findings import certain, plugin_findings
 from loracore.config.sections import Sections, holds_data_set, read_sections
 from loracore.config.toml_file import TomlFile, read_toml
 from loracore.errors import ConfigError, Problem
+from loracore.plugin_notes import plugin_notes
+from loracore.plugins import run_plugins
+from loracore.tracing import say_on_stderr, trace
 
 _NOTHING = Sections((), ())
 
@@ -91,7 +104,9 @@ def read_request(
         more = also(judged.config, words.document) if also else ()
         raise ConfigError.of([*problems, *certain(more, checked.doubtful)])
     written = (*words.beneath.notes, *words.sections.notes)
-    notes = (*written, *judged.notes, *idle_sources(judged.config, words.document))
+    chosen = judged.config[PluginOptions]
+    own = plugin_notes(plugins, run_plugins(chosen.arch, chosen.network_module, chosen.extensions))
+    notes = (*own, *written, *judged.notes, *idle_sources(judged.config, words.document))
     return Request(judged.config, plugins, words.document, notes)
 
 
@@ -108,6 +123,8 @@ def _settled(line: _Line, needs: Collection[str], tables: Tables) -> tuple[_Word
         if choice.arch is None and "arch" in needs:
             raise _no_architecture()
         plugins = assembled(choice)
+        if wants_trace(words.layers, core) and not rank():  # of several processes, one is enough
+            trace(plugins, say_on_stderr)
         known = run_options(plugins, choice, tables)
         settled = _words(line, known)
         if settled.flags.config == words.flags.config:

@@ -29,7 +29,7 @@ class ResolvedConfig:
         """Write the file, in the main process; where that fails, the run goes on and says so."""
         if not run.processes.main:
             return
-        path = run.files.folder / f"{run.files.name or 'last'}.resolved.toml"
+        path = run.results.files.folder / f"{run.results.files.name or 'last'}.resolved.toml"
         try:
             with whole_file(path, "give another --output_dir") as file:
                 file.write(self._text(run.seed).encode("utf-8"))

@@ -23,7 +23,7 @@ from loracore.config.secret_values import secret_names
 from loracore.config.toml_file import TomlFile
 from loracore.errors import ConfigError, Problem
 from loracore.training.results.outputs import in_the_way, result_files
-from loracore.training.state.names import LATEST, state_names
+from loracore.training.state.names import LATEST
 
 _INTERRUPTED = 130
 
@@ -46,7 +46,7 @@ def result_problems(config: Config, _document: TomlFile | None = None) -> Sequen
     if saving.output_dir is None or saving.overwrite:
         return ()
     files = result_files(saving)
-    if resume == LATEST or (resume is not None and state_names(files).holds(Path(resume).expanduser())):
+    if resume == LATEST or (resume is not None and files.states.holds(Path(resume).expanduser())):
         return ()  # a run that goes on replaces its own
     return in_the_way(files)
 

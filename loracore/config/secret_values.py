@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from loracore.config.config import Config
 
@@ -22,8 +22,8 @@ def secret_values(config: Config) -> tuple[str, ...]:
     return tuple(sorted(values, key=len, reverse=True))
 
 
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return a text in which ``(hidden)`` stands for every secret."""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
+def without_secrets(text: str, secrets: Sequence[str]) -> str:
+    """Return a text in which ``(hidden)`` stands for every secret; ``secrets`` as ``secret_values`` gives them."""
+    for secret in secrets:  # the longest first: one may be a part of another
         text = text.replace(secret, _HIDDEN)
     return text

@@ -13,6 +13,7 @@ import tomli
 
 from loracore.config.file_values import check_values, parsed
 from loracore.config.toml_lines import KeyPath, key_lines
+from loracore.config.utf8_file import utf8_text
 from loracore.errors import ConfigError
 
 _BACKSLASH = re.compile(r'"[^"]*\\')  # a path of Windows in double quotes, most likely
@@ -45,7 +46,7 @@ def read_toml(path: Path) -> TomlFile:
     that are too large or nested too deep.
     """
     found = _existing(path)
-    text = _text(found).replace("\r\n", "\n")
+    text = utf8_text(found).replace("\r\n", "\n")
     try:
         document = TomlFile(found, parsed(tomli.loads, text, found), parsed(_lines, text, found))
     except tomli.TOMLDecodeError as error:
@@ -70,13 +71,3 @@ def _existing(path: Path) -> Path:
     if path.is_dir():
         raise ConfigError("this is a folder, not a TOML file", where=str(path))
     raise ConfigError("no such file", where=str(path), fix="check the path; it is relative to the working directory")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError("this is not UTF-8 text", where=f"{path}:{line}", fix="save the file as UTF-8") from error
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error

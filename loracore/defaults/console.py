@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from loracore import Event, ModelOptions, PluginOptions, TrainingOptions, hookimpl
-from loracore.config.optimizer_arguments import finds_own_rates
-from loracore.config.optimizer_names import optimizer_name
 from loracore.config.options import LoggingOptions, ValidationOptions
 from loracore.config.tracker_names import tracker_names
+from loracore.config.updates.optimizer_arguments import finds_own_rates
+from loracore.config.updates.optimizer_names import optimizer_name
 from loracore.data.bucket_table import bucket_lines, bucket_table
 from loracore.defaults.validation import due_scopes
 from loracore.errors import printable
@@ -29,22 +29,22 @@ def happened(run: Run, event: Event) -> None:
     """Print the header and show the bar, move it with every step, and print a line for what is worth one."""
     if event.kind == "started":
         for line in header(run):
-            run.progress.say(printable(line))  # names of files may hold what a terminal obeys
-        run.progress.start(event.step)
+            run.outlets.progress.say(printable(line))  # names of files may hold what a terminal obeys
+        run.outlets.progress.start(event.step)
     if event.kind == "step":
-        run.progress.advance(event.step, dict(_behind_the_bar(run, event)))
+        run.outlets.progress.advance(event.step, dict(_behind_the_bar(run, event)))
     found = None if _said_before(run, event) else event_line(event)
     if found is not None:
         level, line = found
-        run.progress.say(printable(line), level)
+        run.outlets.progress.say(printable(line), level)
 
 
 @hookimpl
 def run_finished(run: Run) -> None:
     """Say how many steps were skipped."""
-    if run.history.skipped:
-        line = f"{run.history.skipped} steps were skipped: their loss or gradient was not finite"
-        run.progress.say(line, logging.WARNING)
+    if run.steps.history.skipped:
+        line = f"{run.steps.history.skipped} steps were skipped: their loss or gradient was not finite"
+        run.outlets.progress.say(line, logging.WARNING)
 
 
 def event_line(event: Event) -> tuple[int, str] | None:
@@ -112,35 +112,35 @@ def _behind_the_bar(run: Run, event: Event) -> Iterator[tuple[str, str]]:
     if "keys_scaled" in values:  # the field's own words for these two
         yield "Keys Scaled", str(values["keys_scaled"])
         yield "Average key norm", f"{values['average_key_norm']:.4f}"
-    yield "images/s", f"{run.progress.images_per_second(event.step):.2f}"
+    yield "images/s", f"{run.outlets.progress.images_per_second(event.step):.2f}"
     yield "GB", f"{memory_used(run.processes.device):.1f}"
-    if run.history.skipped:
-        yield "skipped", str(run.history.skipped)
+    if run.steps.history.skipped:
+        yield "skipped", str(run.steps.history.skipped)
 
 
 def header(run: Run) -> Iterator[str]:
     """Give the header's lines."""
-    config, length, index = run.config, run.length, run.loader.index
+    config, length, index = run.config, run.length, run.steps.loader.index
     model, plugins, logs = config[ModelOptions], config[PluginOptions], config[LoggingOptions]
-    parameters = sum(one.numel() for group in run.optimizer.param_groups for one in group["params"])
+    parameters = sum(one.numel() for group in run.moving.optimizer.param_groups for one in group["params"])
     yield f"base model   {model.pretrained_model_name_or_path} ({plugins.arch})"
     yield (
         f"network      {plugins.network_module}: {len(run.network.entries)} modules, {parameters:,} trained parameters"
     )
     batches = f"{length.batches_per_epoch} batches an epoch"
     yield f"data         {len(index)} pictures, {index.samples} with repeats, in {batches}"
-    for line in bucket_lines(bucket_table(index, run.course.batch_sizes, run.processes.count), MOST_BUCKETS):
+    for line in bucket_lines(bucket_table(index, run.steps.course.batch_sizes, run.processes.count), MOST_BUCKETS):
         yield f"             {line}"
     yield f"length       {length.steps} steps, {length.epochs} epochs of {length.steps_per_epoch}; seed {run.seed}"
-    rates = ", ".join(f"{name} {rate:g}" for name, rate in run.schedule.base_rates().items())
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in run.moving.schedule.base_rates().items())
     training = config[TrainingOptions]
-    yield f"optimizer    {optimizer_name(training)}: {rates}; {_course(training, run.optimizer)}"
+    yield f"optimizer    {optimizer_name(training)}: {rates}; {_course(training, run.moving.optimizer)}"
     many = "1 process" if run.processes.count == 1 else f"{run.processes.count} processes"
     yield f"precision    {model.mixed_precision} on {run.processes.device}, in {many}"
     memory = list(_spared(model))
     if memory:
         yield f"memory       {', '.join(memory)}"
-    yield f"log          {run.log.folder}: events.jsonl, and report.html at the end"
+    yield f"log          {run.outlets.log.folder}: events.jsonl, and report.html at the end"
     trackers = tracker_names(logs.log_with, logs.logging_dir)
     if trackers:
         yield f"trackers     {', '.join(trackers)}" + (f" in {logs.logging_dir}" if logs.logging_dir else "")

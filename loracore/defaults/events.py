@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def happened(run: Run, event: Event) -> None:
     """Write the event down; after the last one, the report."""
     try:
-        run.log.write(_with_pace(run, event) if event.kind == "step" else event)
+        run.outlets.log.write(_with_pace(run, event) if event.kind == "step" else event)
     except OSError as error:
-        if run.log.first_failure():
-            place = f"{run.log.path}: {error.strerror or error}"
-            run.progress.say(
+        if run.outlets.log.first_failure():
+            place = f"{run.outlets.log.path}: {error.strerror or error}"
+            run.outlets.progress.say(
                 printable(f"the run's events cannot be written down ({place}); the run goes on"), logging.WARNING
             )
     if event.kind == "finished":
-        run.log.close()
+        run.outlets.log.close()
         _report(run)
 
 
@@ -37,7 +37,7 @@ def _with_pace(run: Run, event: Event) -> Event:
     from loracore.training.telling.memory_use import memory_used
 
     pace = {
-        "images_per_second": round(run.progress.images_per_second(event.step), 3),
+        "images_per_second": round(run.outlets.progress.images_per_second(event.step), 3),
         "memory": round(memory_used(run.processes.device), 3),
     }
     return replace(event, values={**event.values, **pace})
@@ -47,10 +47,10 @@ def _report(run: Run) -> None:
     from loracore.report.writing import write_report
 
     try:
-        path = write_report(run.log.path)
+        path = write_report(run.outlets.log.path)
     except Exception as error:  # noqa: BLE001  # the result is saved; nothing in a page about it is worth its run
-        run.progress.say(
+        run.outlets.progress.say(
             printable(f"the report could not be written: {type(error).__name__}: {error}"), logging.WARNING
         )
         return
-    run.progress.say(printable(f"report       {path}"))
+    run.outlets.progress.say(printable(f"report       {path}"))

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 @hookimpl
 def run_started(run: Run) -> None:
     """Keep in mind where the adapters start."""
-    run.movement.begin(run.taken)
+    run.watch.movement.begin(run.start.taken)
 
 
 @hookimpl
 def step_done(run: Run, step: int) -> None:
     """Look for the first time when the run is long enough for everything to have moved."""
-    if run.movement.due(step):
+    if run.watch.movement.due(step):
         _tell(run, step)
 
 
@@ -32,6 +32,6 @@ def run_finished(run: Run, step: int) -> None:
 def _tell(run: Run, step: int) -> None:
     if not run.processes.main:
         return
-    largest = max(run.schedule.base_rates().values())
-    for note in run.movement.notes(step, largest_rate=largest, all_skipped=run.history.nothing_applied):
+    largest = max(run.moving.schedule.base_rates().values())
+    for note in run.watch.movement.notes(step, largest_rate=largest, all_skipped=run.steps.history.nothing_applied):
         run.tell("note", step, text=note)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @hookimpl(trylast=True)
 def run_started(run: Run) -> None:
     """Draw before the first step, with ``sample_at_first``; a run that is resumed is past it."""
-    if run.config[PreviewOptions].sample_at_first and not run.taken:
+    if run.config[PreviewOptions].sample_at_first and not run.start.taken:
         from loracore.training.previews.moments import Moment
 
         _draw(run, Moment("first", 0, 0))
@@ -34,5 +34,5 @@ def step_done(run: Run, step: int) -> None:
 def _draw(run: Run, moment: Moment) -> None:
     from loracore.training.previews.drawing import draw_previews
 
-    if run.previews is not None:
-        draw_previews(run, run.previews, moment)
+    if run.watch.previews is not None:
+        draw_previews(run, run.watch.previews, moment)

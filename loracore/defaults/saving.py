@@ -6,7 +6,6 @@ all the same, when its error ends the run.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from loracore.errors import LoracoreError
     from loracore.training.results.retention import Series
     from loracore.training.run import Run
 
@@ -25,20 +23,20 @@ if TYPE_CHECKING:
 @hookimpl(tryfirst=True)
 def step_done(run: Run, step: int) -> None:
     """Save after every ``save_every_n_steps`` steps, and tell of what has been written since the last step."""
-    run.writer.poll()
+    run.results.writer.poll()
     every = run.config[SavingOptions].save_every_n_steps
     if every and step % every == 0:
         epoch = run.length.epoch_of(step)
-        run.save(step=step, epoch=epoch, name=run.files.step(step), reason="step")
+        run.save(step=step, epoch=epoch, name=run.results.files.step(step), reason="step")
         _save_state(run, step, epoch, "step")
 
 
 @hookimpl(tryfirst=True)
 def epoch_done(run: Run, epoch: int, step: int) -> None:
     """Save after every ``save_every_n_epochs`` epochs but the last, whose file is the final one."""
-    every = run.retention.every_epochs
+    every = run.results.retention.every_epochs
     if every and epoch % every == 0 and step < run.length.steps:
-        run.save(step=step, epoch=epoch, name=run.files.epoch(epoch), reason="epoch")
+        run.save(step=step, epoch=epoch, name=run.results.files.epoch(epoch), reason="epoch")
         _save_state(run, step, epoch, "epoch")
 
 
@@ -46,40 +44,28 @@ def epoch_done(run: Run, epoch: int, step: int) -> None:
 def run_finished(run: Run, step: int) -> None:
     """Save the final file and, if asked for, the final state; return when both stand, or could not be written."""
     from loracore.training.results.final_file import save_final
-    from loracore.training.state.names import state_names
 
     epoch = run.length.epoch_of(step)
     save_final(run, step)
     states = run.config[StateOptions]
     if states.save_state or states.save_state_on_train_end:
-        run.save_state(step, epoch, state_names(run.files).final, "final")
-    run.writer.settle()
+        run.save_state(step, epoch, run.results.files.states.final, "final")
+    run.results.writer.settle()
 
 
 def _save_state(run: Run, step: int, epoch: int, scope: Literal["step", "epoch"]) -> None:
     """Save the state beside a file (``save_state``); those that it supersedes go when it stands."""
-    from loracore.training.state.saving import save_state
-
     if not run.config[StateOptions].save_state:
         return
-    series, number = run.retention.of("state", scope), step if scope == "step" else epoch
+    series, number = run.results.retention.of("state", scope), step if scope == "step" else epoch
     old = series.add(number)
-    save_state(run, step, epoch, series.path(number), scope, partial(_remove, run, series, number, old))
+    run.save_state(step, epoch, series.path(number), scope, partial(_remove, run, series, number, old))
 
 
 def _remove(run: Run, series: Series, number: int, old: Sequence[Path]) -> None:
     """Remove states, on the writer's thread."""
-    if old:
-        run.writer.submit(partial(_remove_all, old), old[-1], partial(_removed, series, number))
-
-
-def _remove_all(old: Sequence[Path]) -> None:
+    from loracore.training.results.retention import remove_all
     from loracore.training.state.folder import remove_state
 
-    for path in old:
-        with suppress(OSError):  # gone already, or held open: it goes with the next
-            remove_state(path)
-
-
-def _removed(series: Series, number: int, _: LoracoreError | None) -> None:
-    series.tidy(number)
+    if old:
+        run.results.writer.submit(partial(remove_all, old, remove_state), old[-1], lambda _: series.tidy(number))

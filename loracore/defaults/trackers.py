@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 @hookimpl(trylast=True)
 def happened(run: Run, event: Event) -> None:
     """Pass the event on; a tracker that fails is said and never ends the run."""
-    for line in run.trackers.tell(event):
-        run.progress.say(printable(line), logging.WARNING)
+    for line in run.outlets.trackers.tell(event):
+        run.outlets.progress.say(printable(line), logging.WARNING)

@@ -31,17 +31,17 @@ def check_options(config: Config) -> Sequence[Finding]:
 @hookimpl
 def run_started(run: Run) -> None:
     """Look whether the repository can be written to, and make it where it is missing."""
-    if run.processes.main and run.uploads.wanted:
-        why = run.uploads.check()
+    if run.processes.main and run.results.uploads.wanted:
+        why = run.results.uploads.check()
         if why is not None:
-            text = f"results cannot be uploaded now, and are kept in {run.files.folder}; each save tries again: {why}"
-            run.tell("note", 0, text=text)
+            kept = f"results cannot be uploaded now, and are kept in {run.results.files.folder}"
+            run.tell("note", 0, text=f"{kept}; each save tries again: {why}")
 
 
 @hookimpl(trylast=True)
 def happened(run: Run, event: Event) -> None:
     """Upload what has been saved; wait, at the end, for what is still on its way."""
-    uploads = run.uploads
+    uploads = run.results.uploads
     if not uploads.wanted:
         return
     if event.kind == "saved" and (event.values["what"] == "network" or uploads.states):
@@ -50,7 +50,7 @@ def happened(run: Run, event: Event) -> None:
             run.tell("note", event.step, text=line)
     if event.kind == "finished":
         for line in uploads.finish():
-            run.progress.say(line, logging.INFO)
+            run.outlets.progress.say(line, logging.INFO)
 
 
 def _uploads(config: Config) -> Iterator[Finding]:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 @hookimpl
 def run_started(run: Run) -> None:
     """Make up for the validation that a signal has ended, and look for the best files of a run that goes on."""
-    if run.taken and run.processes.main and run.config[ValidationOptions].keep_best:
+    if run.start.taken and run.processes.main and run.config[ValidationOptions].keep_best:
         from loracore.training.validation.best_files import settle_best_files
 
-        for note in settle_best_files(run.validations, run.files, run.taken):
-            run.tell("note", run.taken, text=note)
-    if run.validations.owed == run.taken:
-        _validate(run, run.taken)
+        for note in settle_best_files(run.watch.validations, run.results.files, run.start.taken):
+            run.tell("note", run.start.taken, text=note)
+    if run.watch.validations.owed == run.start.taken:
+        _validate(run, run.start.taken)
 
 
 @hookimpl(tryfirst=True)  # and registered behind what saves: of two such the later comes first
@@ -36,10 +36,10 @@ def step_done(run: Run, step: int) -> None:
 
 def _validate(run: Run, step: int) -> None:
     scopes = tuple(due_scopes(run.config[ValidationOptions], run.length, step))
-    if run.held_out is not None and scopes:
+    if run.watch.held_out is not None and scopes:
         from loracore.training.validation.validating import validate
 
-        validate(run, run.held_out, step, scopes)
+        validate(run, run.watch.held_out, step, scopes)
 
 
 def due_scopes(options: ValidationOptions, length: Length, step: int) -> Iterator[str]:

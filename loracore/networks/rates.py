@@ -30,8 +30,12 @@ def is_text(part: str) -> bool:
 
 
 def part_of(key: str) -> str:
-    """Return the part that a file's key belongs to: "te1" of "lora_te1_text_model_…"."""
-    return key.split("_", 2)[1] if key.count("_") > 1 else ""
+    """Return the part that a file's key belongs to: "te1" of "lora_te1_text_model_…".
+
+    Of a model's only text encoder the field's files leave out the number: "lora_te_text_model_…" is of "te1", too.
+    """
+    word = key.split("_", 2)[1] if key.count("_") > 1 else ""
+    return "te1" if word == "te" else word
 
 
 def trains(part: str, config: Config) -> bool:

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from loracore.types import sent
+
+__all__ = ["SampleRng", "derive_seed", "hashed_uniform", "sent"]
+
 
 def derive_seed(*parts: int | str) -> int:
     """Return a 63-bit seed that depends on every part and on nothing else (BLAKE2b of their text)."""
@@ -45,16 +49,6 @@ class SampleRng:
         """Return standard normal numbers of each sample by itself: ``counts`` (B) of them, not the same for all."""
         pairs = zip(counts, self._generators, strict=True)
         return [torch.randn(count, generator=generator) for count, generator in pairs]
-
-
-def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """Return a tensor of the host on the device, without waiting for what the device still has to do.
-
-    From memory that may be paged out a copy would wait: it is copied into pinned memory first.
-    """
-    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def hashed_uniform(seeds: Tensor, count: int) -> Tensor:

@@ -17,9 +17,12 @@ TOYS: Mapping[str, Mapping[str, str]] = {
 
 
 def install_metadata(site: Path, name: str, version: str, groups: Mapping[str, Mapping[str, str]]) -> None:
-    """Write into ``site`` what pip would leave of a distribution: {"loracore.architectures": {"toy": "a.module"}}."""
+    """Write into ``site`` what pip would leave of a distribution: {"loracore.architectures": {"toy": "a.module"}}.
+
+    Written again, it is replaced.
+    """
     folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
     lines = [
         line

@@ -12,8 +12,10 @@ from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import DataOptions, ProcessOptions
 from loracore.data.reading import reading_of
 from loracore.data.scanning import scan
-from loracore.training.assembly.assembling import Plan, choose_seed, ready_data, rehearse
+from loracore.training.assembly.assembling import ready_data
 from loracore.training.assembly.network_weights import read_network_weights
+from loracore.training.assembly.plan import Plan, choose_seed
+from loracore.training.assembly.rehearsing import rehearse
 from loracore.training.failing_together import failing_together
 from loracore.training.processes import Processes, join_processes
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -18,6 +18,8 @@ from loracore.config.config import Config
 from loracore.config.options import DataOptions, ProcessOptions
 from loracore.config.sharding import Sharding
 from loracore.errors import ConfigError
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,13 @@ class Processes:
         shared = torch.tensor([number if self.main else 0], device=self.device)
         return int(self.sum(shared).item())
 
-    def gather(self, names: Sequence[str]) -> Sequence[str]:
-        """Return the names that all processes give, in every process."""
+    def gather(self, own: Sequence[Item]) -> Sequence[Item]:
+        """Return what all processes have, those of the first process first, in every process."""
         if self.count == 1:
-            return names
-        several: list[Sequence[str]] = [()] * self.count
-        distributed.all_gather_object(several, list(names))
-        return [name for own in several for name in own]
+            return own
+        several: list[Sequence[Item]] = [()] * self.count
+        distributed.all_gather_object(several, list(own))
+        return [one for some in several for one in some]
 
     def leave(self) -> None:
         """Give up the connection to the other processes, who need not have come here.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pluggy
@@ -16,8 +15,10 @@ from loracore.config.sharding import Sharding
 from loracore.data.reading import reading_of
 from loracore.data.scan_messages import be, counted
 from loracore.data.scanning import scan
-from loracore.training.assembly.assembling import Plan, assemble_run, choose_seed, rehearse
+from loracore.training.assembly.assembling import assemble_run
 from loracore.training.assembly.network_weights import read_network_weights, read_on_resume
+from loracore.training.assembly.plan import Plan, choose_seed
+from loracore.training.assembly.rehearsing import rehearse
 from loracore.training.failing_together import failing_together
 from loracore.training.in_step import check_in_step, sharding_notes
 from loracore.training.processes import join_processes
@@ -25,7 +26,6 @@ from loracore.training.results.outputs import ResultFiles, guarded, result_files
 from loracore.training.run import Run
 from loracore.training.state.content import restore
 from loracore.training.state.folder import clean_states
-from loracore.training.state.names import state_names
 from loracore.training.state.resuming import Resumed, state_to_resume
 from loracore.training.state.starting import run_start
 from loracore.training.steps.control import stopped_by_signals
@@ -55,7 +55,7 @@ def train(
     notes = [*notes, *sharding_notes(processes, asked=sharding is not None)]
     config = resumed_from_hub(config)
     files = result_files(config[SavingOptions])
-    resumed = state_to_resume(config, state_names(files))
+    resumed = state_to_resume(config, files.states)
     seed = choose_seed(config, processes) if resumed is None or resumed.seed is None else resumed.seed
     config = config.with_datasets(datasets)
     fresh = resumed is None or resumed.content is None
@@ -63,33 +63,32 @@ def train(
     hold = guarded(files, overwrite=_may_overwrite(config, files, resumed)) if processes.main else nullcontext()
     with console_logging(config, shown=processes.main), failing_together(processes), hold:
         if processes.main:
-            clean_states(state_names(files))
+            clean_states(files.states)
         scanned = scan(datasets, reading_of(config, seed), show=processes.main and config[LoggingOptions].shows_bars)
         notes = [*notes, *left_out, *scanned.training.warnings, *_held_out(len(scanned.validation), config)]
-        start = run_start(resumed, config, scanned.training, datasets, processes.count)
-        plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, [*notes, *start.notes])
-        plan = replace(plan, taken=start.taken, identity=start.identity, session=start.session)
+        start, said = run_start(resumed, config, scanned.training, datasets, processes.count)
+        plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, [*notes, *said], start)
         with explaining(config, "loading"):
             run = assemble_run(rehearse(plan), files)
         begin(run, resumed)
         train_loop(run)
-        if run.saver is not None:
-            run.saver.check()
+        if run.results.saver is not None:
+            run.results.saver.check()
     return files.final if processes.main else None
 
 
 def begin(run: Run, resumed: Resumed | None) -> None:
     """Bring a run to where it begins: to the state that it resumes, or its rates to behind the steps left out."""
     if resumed is not None and resumed.content is not None:
-        restore(run, resumed.content)
+        restore(run.resumable, resumed.content)
         return
-    for _ in range(run.taken):
-        run.schedule.step()
+    for _ in range(run.start.taken):
+        run.moving.schedule.step()
 
 
 def _may_overwrite(config: Config, files: ResultFiles, resumed: Resumed | None) -> bool:
     """Tell whether results of this name may be replaced: a run that goes on replaces its own."""
-    names = state_names(files)
+    names = files.states
     own = resumed is not None and resumed.path is not None and names.holds(resumed.path)
     return own or config[SavingOptions].overwrite
 

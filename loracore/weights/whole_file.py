@@ -31,7 +31,7 @@ def whole_file(path: Path, elsewhere: str) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            _replace(temporary, path)
+            move(temporary, path)
     except OSError as error:
         message = f"cannot be written: {error.strerror or error}"
         fix = f"make room, or {elsewhere}" if error.errno in _FULL else elsewhere
@@ -47,7 +47,8 @@ def _removed_unless_renamed(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _replace(source: Path, target: Path) -> None:
+def move(source: Path, target: Path) -> None:
+    """Give a file or a folder its new name, in the place of a file that has it; raises OSError when that fails."""
     for attempt in range(RETRIES):
         try:
             source.replace(target)

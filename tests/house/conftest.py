@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from loracore.cli.choice import plugin_options
+from loracore.config.options import PluginOptions
+
 ROOT = Path(__file__).parents[2]
 
 Sources = Mapping[Path, ast.Module]
@@ -35,6 +38,16 @@ def plugins() -> Sources:
 def strangers() -> Sources:
     """Return the modules of the third-party plugins that tests install, by path from the root."""
     return _parsed("tests/data/third_party/*/*/*.py")
+
+
+@pytest.fixture(scope="session")
+def owners() -> Mapping[str, frozenset[str]]:
+    """Return the tables that declare each option, of both architectures."""
+    found: dict[str, set[str]] = {}
+    for arch in ("sdxl", "sd3"):
+        for name, option in plugin_options(PluginOptions(arch=arch)).options.items():
+            found.setdefault(name, set()).add(option.table.__name__)
+    return {name: frozenset(tables) for name, tables in found.items()}
 
 
 def _parsed(pattern: str) -> Sources:

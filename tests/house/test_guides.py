@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from loracore.config.checking import check
 from loracore.config.flags import read_flags
 from loracore.config.options import PluginOptions
 from loracore.weights.options import ConvertOptions, ExtractOptions, MergeOptions, ResizeOptions
+from tests.house.named_tests import functions_in
 from tests.toy_runs import TrainToy
 
 #: Every option, and every key of network_args, that the SDXL guide or the SD3 guide names.
@@ -43,7 +43,7 @@ TABLES = {"merge": MergeOptions, "convert": ConvertOptions, "resize": ResizeOpti
 DOCUMENTS = ("README.md", "docs/guides.md", "docs/networks.md", "docs/tools.md", "docs/training.md")
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \| `(tests/[\w/]+\.py)::(\w+)` \|$", re.MULTILINE)
 #: Commands whose words are not options of a run.
-OTHER_WORDS = ("inspect", "report")
+OTHER_WORDS = ("inspect", "report", "new-plugin")
 FENCE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -63,16 +63,6 @@ def rows(root: Path) -> Mapping[str, Row]:
     names = [name for name, *_ in found]
     assert len(names) == len(set(names))
     return {name: Row(*rest) for name, *rest in found}
-
-
-@pytest.fixture(scope="module")
-def owners() -> Mapping[str, frozenset[str]]:
-    """The tables that declare each option, of both architectures."""
-    found: dict[str, set[str]] = {}
-    for arch in ("sdxl", "sd3"):
-        for name, option in plugin_options(PluginOptions(arch=arch)).options.items():
-            found.setdefault(name, set()).add(option.table.__name__)
-    return {name: frozenset(tables) for name, tables in found.items()}
 
 
 def test_every_option_of_the_guides_has_a_row(rows: Mapping[str, Row]) -> None:
@@ -95,13 +85,8 @@ def test_every_row_names_the_tables_that_declare_its_option(
 
 
 def test_every_row_names_a_test_that_exists(rows: Mapping[str, Row], root: Path) -> None:
-    tests = {file: _functions(root / file) for file in {row.file for row in rows.values()}}
+    tests = {file: functions_in(root / file) for file in {row.file for row in rows.values()}}
     assert [f"{row.file}::{row.test}" for row in rows.values() if row.test not in tests[row.file]] == []
-
-
-def _functions(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("arch", ["sdxl", "sd3"])

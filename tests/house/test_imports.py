@@ -20,12 +20,17 @@ Sources = Mapping[Path, ast.Module]
 ARROWS: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "types": frozenset(),
-    "noise": frozenset(),
+    "noise": frozenset({"types"}),
     "hookspecs": frozenset(),
     "__init__": frozenset(),
     "__main__": frozenset({"cli"}),
-    "config": frozenset({"errors", "hookspecs"}),
-    "plugins": frozenset({"errors", "hookspecs"}),
+    "config": frozenset({"errors", "hookspecs", "plugins"}),
+    "package_copies": frozenset({"errors"}),
+    "plugin_faults": frozenset({"errors"}),
+    "plugins": frozenset({"errors", "hookspecs", "package_copies", "plugin_faults"}),
+    "plugin_notes": frozenset({"package_copies", "plugin_faults", "plugins"}),
+    "trace_words": frozenset({"types"}),
+    "tracing": frozenset({"errors", "trace_words"}),
     "data": frozenset({"config", "errors", "types"}),
     "memory": frozenset({"config", "errors", "types"}),
     "networks": frozenset({"config", "errors", "noise", "types"}),
@@ -36,6 +41,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "defaults": frozenset({"config", "data", "errors", "hookspecs", "report", "training", "types"}),
     "demo": frozenset({"config", "errors", "hookspecs", "training", "types"}),
     "report": frozenset({"errors"}),
+    "scaffolding": frozenset({"errors", "hookspecs", "plugins"}),
     "cli": frozenset(
         {
             "config",
@@ -45,8 +51,13 @@ ARROWS: Mapping[str, frozenset[str]] = {
             "errors",
             "hookspecs",
             "networks",
+            "package_copies",
+            "plugin_faults",
+            "plugin_notes",
             "plugins",
             "report",
+            "scaffolding",
+            "tracing",
             "training",
             "types",
             "weights",
@@ -153,14 +164,32 @@ def test_stages_and_errors_import_nothing_of_ours_even_for_type_checkers(core: S
     assert lines(wrong) == []
 
 
-def test_noise_imports_torch_and_nothing_else(core: Sources) -> None:
+def test_noise_imports_torch_and_of_ours_the_stages_alone(core: Sources) -> None:
     known = {"torch", *sys.stdlib_module_names}
     wrong = [
         found
         for found in every(core)
-        if part_of(found.path) == "noise" and root_of(found.name) not in known and found.part != "noise"
+        if part_of(found.path) == "noise" and root_of(found.name) not in known and found.part not in {"noise", "types"}
     ]
     assert lines(wrong) == []
+
+
+def test_nothing_that_a_run_is_made_of_knows_the_run(core: Sources) -> None:
+    run = Path("loracore/training/run.py")
+    seen: set[Path] = set()
+    waiting = {run}
+    while waiting:
+        path = waiting.pop()
+        found = {_file(one.name) for one in imports(path, core[path]) if one.part == "training"} & core.keys()
+        assert run not in found, path  # not even for type checkers
+        seen.add(path)
+        waiting |= found - seen
+    assert Path("loracore/training/state/content.py") in seen
+
+
+def _file(name: str) -> Path:
+    """Return the file that something is imported from: ``loracore.types.Batch`` is of ``loracore/types.py``."""
+    return Path(*name.split(".")[:-1]).with_suffix(".py")
 
 
 def test_the_core_knows_no_plugin_and_no_library_of_models(core: Sources) -> None:
@@ -214,7 +243,8 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_entry_modules_and_option_tables_import_no_torch_at_their_top(core: Sources, plugins: Sources) -> None:
-    light = {"errors", "types", "hookspecs", "plugins", "config", "defaults", "cli"}
+    light = {"errors", "types", "hookspecs", "plugins", "plugin_faults", "plugin_notes", "package_copies", "tracing"}
+    light |= {"trace_words", "config", "defaults", "cli"}
     wrong = [
         found
         for found in every({**core, **plugins})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping
@@ -12,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from loracore import ConfigError
-from loracore.cli.choice import plugin_options
 from loracore.cli.request import read_request
-from loracore.config.options import PluginOptions
 from loracore.config.prompts.file import read_prompts
 from loracore.config.refused import refusal
+from tests.house.named_tests import functions_in
 
 ROOT = Path(__file__).parents[2]
 KNOWN = json.loads((ROOT / "tests" / "data" / "training.json").read_text(encoding="utf-8"))["options"]
@@ -52,16 +50,6 @@ def rows() -> Mapping[str, Row]:
     return {name: Row(owner, effect, tuple(TEST.findall(tests))) for name, owner, effect, tests in found}
 
 
-@pytest.fixture(scope="module")
-def owners() -> Mapping[str, frozenset[str]]:
-    """The tables that declare each option, of both architectures."""
-    found: dict[str, set[str]] = {}
-    for arch in ("sdxl", "sd3"):
-        for name, option in plugin_options(PluginOptions(arch=arch)).options.items():
-            found.setdefault(name, set()).add(option.table.__name__)
-    return {name: frozenset(tables) for name, tables in found.items()}
-
-
 def test_every_option_of_the_field_has_one_row_and_nothing_else_has(rows: Mapping[str, Row]) -> None:
     assert set(rows) == set(NAMES)
     assert len(rows) == 218
@@ -84,7 +72,7 @@ def test_what_nobody_declares_is_refused_or_a_switch(
 
 def test_every_row_names_tests_that_exist_in_files_that_know_the_option(rows: Mapping[str, Row]) -> None:
     texts = {file: (ROOT / file).read_text(encoding="utf-8") for row in rows.values() for file, _ in row.tests}
-    functions = {file: _functions(text) for file, text in texts.items()}
+    functions = {file: functions_in(ROOT / file) for file in texts}
     assert [one for row in rows.values() for one in row.tests if one[1] not in functions[one[0]]] == []
     strange = [
         name
@@ -92,10 +80,6 @@ def test_every_row_names_tests_that_exist_in_files_that_know_the_option(rows: Ma
         if not any(re.search(rf"\b(no_)?{WORDS.get(name, name)}\b", texts[file]) for file, _ in row.tests)
     ]
     assert strange == []
-
-
-def _functions(text: str) -> set[str]:
-    return {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 #: (distribution, kind, plugin's name, source) → installs the plugin and returns its module's name.
-Install = Callable[[str, str, str, str], str]
-
-_GROUPS = {"architecture": "architectures", "network": "networks", "extension": "extensions", "optimizer": "optimizers"}
+Install = Callable[..., str]
 
 PLUGIN = """\
 from dataclasses import dataclass
@@ -78,35 +75,14 @@ def build_adapter(target): return None
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a folder that is on the path here and in processes that the test starts."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    yield folder
-    for name in [name for name, module in sys.modules.items() if str(folder) in str(vars(module).get("__file__"))]:
-        del sys.modules[name]
+def site(loracore_site: Path) -> Path:
+    return loracore_site
 
 
 @pytest.fixture
-def install(site: Path) -> Install:
-    """Give a function that installs a plugin as a wheel would."""
-
-    def installed(distribution: str, kind: str, name: str, source: str) -> str:
-        module = f"{distribution}_{name}_module".replace("-", "_").replace(".", "_")
-        (site / f"{module}.py").write_text(source, encoding="utf-8")
-        info = site / f"{distribution.replace('-', '_')}-1.5.dist-info"
-        info.mkdir(exist_ok=True)
-        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n"
-        (info / "METADATA").write_text(metadata, encoding="utf-8")
-        with (info / "entry_points.txt").open("a", encoding="utf-8") as points:
-            target = f"{module}:{name}" if kind == "optimizer" else module  # the class itself
-            points.write(f"[loracore.{_GROUPS[kind]}]\n{name} = {target}\n")
-        importlib.invalidate_caches()
-        return module
-
-    return installed
+def install(loracore_install: Install) -> Install:
+    """Give a function that installs a plugin as a wheel of version 1.5 would."""
+    return partial(loracore_install, version="1.5")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from loracore.training.results.outputs import ResultFiles
 from loracore.training.state.folder import read_head, read_state, states_in
-from loracore.training.state.names import StateNames
 from tests.reliability.conftest import Report
 from tests.reliability.watching import Watcher
 from tests.resumed_runs import assert_same_state
@@ -36,7 +36,7 @@ class Killing:
 
     def __init__(self, config: Path, folder: Path, steps: int, seed: int) -> None:
         self.folder, self._steps = folder, steps
-        self._names = StateNames(folder, "toy")
+        self._names = ResultFiles(folder, "toy", ".safetensors").states
         self._words = [str(config), *SAVING, "--max_train_steps", str(steps), "--output_dir", str(folder)]
         self._words += ["--resume", "latest", "--overwrite"]
         self._rng = random.Random(seed)  # noqa: S311  # moments, not secrets

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loracore.config.optimizer_names import NAMED
+from loracore.config.updates.optimizer_names import NAMED
 from tests.reliability.conftest import Report
 from tests.resumed_runs import assert_resumes_exactly
 from tests.toy_runs import TrainToy

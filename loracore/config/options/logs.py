@@ -30,9 +30,15 @@ class LoggingOptions:
     ] = None
     console_log_file: Annotated[str | None, option("file for what the console says, in its place")] = None
     console_log_simple: Annotated[bool, option("lines without colours and progress bars")] = False
+    trace: Annotated[
+        bool, option("print every hook call to stderr: time, kinds and shapes of arguments and answer, who answered")
+    ] = False
 
     @property
     def shows_bars(self) -> bool:
-        """Whether there is a terminal to draw progress bars on, and lines like these are wanted."""
+        """Whether there is a terminal to draw progress bars on, and lines like these are wanted.
+
+        A trace's lines would tear them.
+        """
         quiet = self.console_log_level not in {None, "DEBUG", "INFO"}
-        return not (quiet or self.console_log_simple or self.console_log_file)
+        return not (quiet or self.trace or self.console_log_simple or self.console_log_file)

@@ -12,6 +12,7 @@ from loracore.config.file_values import parsed
 from loracore.config.prompts.line import read_line
 from loracore.config.prompts.prompt import Prompt, Remark, prompt_of, remarks_on
 from loracore.config.toml_file import read_toml
+from loracore.config.utf8_file import utf8_text
 from loracore.errors import ConfigError
 
 
@@ -54,7 +55,7 @@ Found = tuple[Mapping[str, Any], str, list[Remark]]
 
 def _lines(path: Path) -> Iterator[Found]:
     """Give one prompt a line; blank lines and those that begin with # are none."""
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(utf8_text(path).splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             where = f"{path}:{number}"
             values, remarks = read_line(line.strip(), where)
@@ -83,7 +84,7 @@ def _toml(path: Path) -> Iterator[Found]:
 def _json(path: Path) -> Iterator[Found]:
     """Give the elements of a list: texts as lines have them, or tables of values."""
     try:
-        elements = parsed(json.loads, _text(path), path)
+        elements = parsed(json.loads, utf8_text(path), path)
     except json.JSONDecodeError as error:
         message = f"JSON syntax error in column {error.colno}: {error.msg}"
         raise ConfigError(message, where=f"{path}:{error.lineno}") from error
@@ -98,13 +99,3 @@ def _json(path: Path) -> Iterator[Found]:
             yield element, where, []
         else:
             yield {}, where, [Remark("wrong", "a prompt should be a text or a table", where=where)]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError("this is not UTF-8 text", where=f"{path}:{line}", fix="save the file as UTF-8") from error
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error

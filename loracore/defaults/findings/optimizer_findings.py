@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from loracore import Finding, ModelOptions, NetworkOptions, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates, parse_arguments, read_arguments
-from loracore.config.optimizer_names import SQUARES, is_schedule_free, optimizer_name, takes_one_rate
-from loracore.config.schedule_names import SHAPING
+from loracore.config.updates.optimizer_arguments import finds_own_rates, parse_arguments, read_arguments
+from loracore.config.updates.optimizer_choice import OURS, choose_optimizer
+from loracore.config.updates.optimizer_names import SQUARES, is_schedule_free, optimizer_name, takes_one_rate
+from loracore.config.updates.schedule_names import SHAPING
+from loracore.config.updates.signatures import written_problems
 from loracore.errors import ConfigError, Problem
-from loracore.training.updates.optimizer_choice import OURS, choose_optimizer
-from loracore.training.updates.signatures import written_problems
 
 #: Options that give learning rates, to everything or to parts.
 RATES = ("learning_rate", "unet_lr", "text_encoder_lr")

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from loracore import Finding, TrainingOptions
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates, read_arguments
-from loracore.config.optimizer_names import is_schedule_free, optimizer_name
-from loracore.config.schedule_names import CYCLES, DECAY, LEAST, SCHEDULES, SHAPING, WARMUP
+from loracore.config.updates.courses import schedule_factor
+from loracore.config.updates.optimizer_arguments import finds_own_rates, read_arguments
+from loracore.config.updates.optimizer_names import is_schedule_free, optimizer_name
+from loracore.config.updates.schedule_choice import OPTION, OURS, schedule_class
+from loracore.config.updates.schedule_names import CYCLES, DECAY, LEAST, SCHEDULES, SHAPING, WARMUP
+from loracore.config.updates.signatures import written_problems
 from loracore.errors import ConfigError, Problem
-from loracore.training.updates.courses import schedule_factor
-from loracore.training.updates.schedule_choice import OPTION, OURS, schedule_class
-from loracore.training.updates.signatures import written_problems
 
 NAME = "lr_scheduler"
 ARGS = "lr_scheduler_args"

@@ -20,7 +20,7 @@ from loracore.types import Drawing, Models, TextConditioning
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Guidance:
-    """What is asked for, row by row, and the one thing that is not: "context" and "pooled" of each."""
+    """What is asked for, row by row, and the one thing that is not: "context" and, where there is one, "pooled"."""
 
     conditioning: TextConditioning
     negative: TextConditioning
@@ -97,4 +97,4 @@ def vae_of(models: Models) -> AutoencoderKL:
 def _embeddings(said: TextConditioning, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return what the text encoders said under the names that pipelines have for it."""
     names = {"prompt_embeds": "context", "pooled_prompt_embeds": "pooled"}
-    return {name: said[own].to(device, dtype) for name, own in names.items()}
+    return {name: said[own].to(device, dtype) for name, own in names.items() if own in said.tensors}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 
@@ -35,6 +37,26 @@ class ContractError(AssertionError):
         super().__init__(f"{plugin} breaks the contract of plugins:\n{lines}")
 
 
+class CannotGoOn(Exception):  # noqa: N818  # it is caught where faults are gathered: nobody else sees it
+    """A fault after which a check has nothing to look at."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
+
+
+def gathered(*checks: Callable[[], Iterable[Fault]]) -> list[Fault]:
+    """Return what these checks find, each fault once; one that cannot go on ends with its reason."""
+    found: dict[Fault, None] = {}
+    for check in checks:
+        try:
+            for fault in check():
+                found[fault] = None
+        except CannotGoOn as end:
+            found[end.fault] = None
+    return list(found)
+
+
 def place(code: Callable[..., Any] | type | object) -> str:
     """Return ``file:line`` of a function or class, or the file of a module."""
     source = inspect.getsourcefile(inspect.unwrap(code) if callable(code) else code)  # type: ignore[arg-type]
@@ -42,4 +64,40 @@ def place(code: Callable[..., Any] | type | object) -> str:
         line = inspect.getsourcelines(code)[1]  # type: ignore[arg-type]
     except (OSError, TypeError):  # made by exec, or of a module whose file is gone
         line = 0
-    return f"{Path(source).name if source else '?'}" + (f":{line}" if line else "")
+    return _written(Path(source) if source else None, line)
+
+
+def raised_at(error: BaseException, module: str) -> str:
+    """Return ``file:line`` of the innermost line of a plugin that an exception went through.
+
+    ``module`` is the plugin's; what lies beside it in its package is its own too. An exception that never was there is
+    placed in the module's file.
+    """
+    file = file_of(module)
+    if isinstance(error, SyntaxError) and error.filename:
+        return _written(Path(error.filename), error.lineno or 0)
+    found = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    own = [(path, line) for path, line in found if file is not None and belongs(path, file, module)]
+    return _written(*own[-1]) if own else _written(file, 0)
+
+
+def belongs(path: Path, file: Path, module: str) -> bool:
+    """Tell whether a source file is a plugin's: its module's ``file``, or beside it in a package."""
+    in_package = file.name == "__init__.py" or "." in module
+    return path == file or (in_package and file.parent in path.parents)
+
+
+def file_of(module: str) -> Path | None:
+    """Return the file of a module by its name, which may be one that cannot be imported."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:  # noqa: BLE001  # the package above it may raise whatever it likes
+        spec = None
+    return None if spec is None or spec.origin is None else Path(spec.origin)
+
+
+def _written(path: Path | None, line: int) -> str:
+    if path is None:
+        return "?"
+    name = f"{path.parent.name}/{path.name}" if path.name == "__init__.py" else path.name
+    return f"{name}:{line}" if line else name

@@ -13,8 +13,10 @@ import tomli_w
 
 from loracore.cli.request import Request, read_request
 from loracore.config.datasets import read_datasets
+from loracore.errors import PluginError
+from loracore.hookspecs import API_VERSION
 from loracore.plugins import InstalledPlugin, Kind, find_plugin, import_plugin
-from loracore.testing.contract.faults import Fault, place
+from loracore.testing.contract.faults import ContractError, Fault, place, raised_at
 from loracore.testing.tiny_data import write_pictures
 from loracore.training.train import train
 
@@ -33,7 +35,7 @@ class Subject:
 
     @property
     def title(self) -> str:
-        return f"{self.plugin.kind} '{self.plugin.name}' ({self.plugin.origin})"
+        return _title(self.plugin)
 
     def request(self, **options: Any) -> Request:  # whatever a configuration file may hold
         """Return a run of it, with more or other options, read and checked as from a configuration file."""
@@ -63,7 +65,8 @@ def subject(kind: Kind, name: str, options: Mapping[str, Any], folder: Path) -> 
     """Return an installed plugin, to be examined by training on tiny pictures in ``folder``.
 
     ``options`` are what its runs need beside pictures, as in a configuration file; the other two sides of a run are
-    the toys of ``loracore.testing``. Raises PluginError when it is not installed or cannot be imported.
+    the toys of ``loracore.testing``. Raises PluginError when it is not installed, ContractError when it cannot be
+    imported or speaks another version of the plugin API.
     """
     plugin = find_plugin(kind, name)
     defaults = {
@@ -80,9 +83,29 @@ def subject(kind: Kind, name: str, options: Mapping[str, Any], folder: Path) -> 
         "max_train_steps": 2,
         "seed": 1,
         "caption_extension": ".txt",
+        "console_log_level": "WARNING",
         "output_dir": str(folder / "out"),
     }
     named = [name] if kind == "extension" else name
     pictures = {"train_data_dir": str(write_pictures(folder / "pictures"))}
     run = {**defaults, **pictures, _NAMED_BY[kind]: named, **options}
-    return Subject(plugin, import_plugin(plugin), run, folder)
+    return Subject(plugin, _imported(plugin), run, folder)
+
+
+def _imported(plugin: InstalledPlugin) -> ModuleType:
+    try:
+        return import_plugin(plugin)
+    except PluginError as error:
+        said, cause = error.problems[0], error.__cause__
+        where = raised_at(cause or error, plugin.module)
+        if cause is None:
+            fix = f"write LORACORE_API = {API_VERSION} when its hooks are those of docs/hooks.md"
+            fault = Fault("LORACORE_API", where, said.message, fix)
+        else:
+            message = f"raises {type(cause).__name__}: {cause}"
+            fault = Fault("import", where, message, "the module must import wherever its package is installed")
+        raise ContractError(_title(plugin), [fault]) from error
+
+
+def _title(plugin: InstalledPlugin) -> str:
+    return f"{plugin.kind} '{plugin.name}' ({plugin.origin})"

@@ -13,8 +13,8 @@ from loracore.config.options import NetworkOptions
 from loracore.networks.idle_ranks import has_idle_ranks
 from loracore.networks.network import Entry
 from loracore.networks.rates import learning_rate, parameter_groups, up_ratio
-from loracore.training.assembly.assembling import adapters_for, trained_kinds
 from loracore.training.assembly.network_weights import placed_weights, read_network_weights
+from loracore.training.assembly.run_network import adapters_for, trained_kinds
 from loracore.training.assembly.run_targets import run_targets
 
 

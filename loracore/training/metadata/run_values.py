@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 from loracore.config.config import Config
 from loracore.config.dataset_keys import parse_face_range
-from loracore.config.optimizer_arguments import finds_own_rates
 from loracore.config.options import (
     DataOptions,
     LossOptions,
@@ -21,6 +20,7 @@ from loracore.config.options import (
     TrainingOptions,
     ValidationOptions,
 )
+from loracore.config.updates.optimizer_arguments import finds_own_rates
 from loracore.networks.network import Network
 from loracore.networks.rates import is_text, learning_rate
 from loracore.training.steps.length import Length

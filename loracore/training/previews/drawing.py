@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import distributed
 
 from loracore.config.options import ModelOptions, PreviewOptions
 from loracore.config.prompts.prompt import Prompt
@@ -19,7 +18,6 @@ from loracore.training.assembly.phases import free_memory
 from loracore.training.previews.moments import FOLDER, Moment, file_name
 from loracore.training.previews.png import Drawn, short_name, write_png
 from loracore.training.previews.ready import Previews
-from loracore.training.processes import Processes
 from loracore.training.run import Run
 from loracore.training.validation.measuring import undisturbed
 from loracore.training.watchdogs.out_of_memory import explaining
@@ -58,11 +56,13 @@ def draw_previews(run: Run, previews: Previews, moment: Moment) -> None:
     for index, prompt in enumerate(previews.prompts):
         # The same at every moment, so that a row of pictures shows what was learnt and nothing else.
         seed = derive_seed(run.seed, "preview", index) % _SEEDS if prompt.seed is None else prompt.seed
-        asked.append(_Asked(index, prompt, seed, file_name(run.files.name, moment, index, stamp, prompt.seed)))
+        asked.append(_Asked(index, prompt, seed, file_name(run.results.files.name, moment, index, stamp, prompt.seed)))
     first_own, every = run.processes.part
     own = asked[first_own::every]
-    outcomes = _gathered(run.processes, _outcomes(run, previews, moment, own))
-    for outcome in outcomes:
+    outcomes: Sequence[_Outcome] = _outcomes(run, previews, moment, own)
+    if not run.processes.in_step:  # else each process has drawn all of them
+        outcomes = run.processes.gather(outcomes)
+    for outcome in sorted(outcomes, key=lambda one: one.index):
         run.tell(outcome.kind, moment.step, **outcome.values)
     if len(outcomes) < len(asked):
         left = len(asked) - len(outcomes)
@@ -142,29 +142,23 @@ def _draw(run: Run, models: Models, moment: Moment, one: _Asked) -> str:
         step=moment.step,
         epoch=moment.epoch,
         model=short_name(run.config[ModelOptions].pretrained_model_name_or_path or ""),
-        lora=run.files.final.stem,
+        lora=run.results.files.final.stem,
     )
-    path = run.files.folder / FOLDER / one.file
+    path = run.results.files.folder / FOLDER / one.file
     if run.processes.main or not run.processes.in_step:
         write_png(picture, drawn, path)
     return str(path)
 
 
 def _conditioning(run: Run, text: str) -> TextConditioning:
-    """Return what the cache holds of a text, and beside it what the training text encoders say now."""
-    known: dict[str, torch.Tensor] = {}
-    if run.loader.text is not None:
-        known.update(run.loader.text.batch([text]).tensors)
-    if run.forward.models.text:
-        live = run.hook.encode_text(models=run.forward.models, captions=(text,), config=run.config)
-        known.update(live.tensors)
-    return TextConditioning(known)
+    cache = run.steps.loader.text
+    return run.steps.forward.conditioning((text,), None if cache is None else cache.batch([text]))
 
 
 @contextmanager
 def _models(run: Run, previews: Previews) -> Iterator[Models]:
     """Give the denoiser and, on the device as long as this lasts, the VAE."""
-    own, waiting = run.forward.models, previews.vae
+    own, waiting = run.steps.forward.models, previews.vae
     if waiting is None or waiting.vae is None:
         yield replace(own, text={})
         return
@@ -173,12 +167,3 @@ def _models(run: Run, previews: Previews) -> Iterator[Models]:
         yield replace(own, text={}, vae=waiting.vae)
     finally:
         waiting.vae.to("cpu")
-
-
-def _gathered(processes: Processes, outcomes: list[_Outcome]) -> list[_Outcome]:
-    """Return the outcomes of all processes, in the order of the prompts."""
-    found = [outcomes]
-    if processes.count > 1 and not processes.in_step:
-        found = [[] for _ in range(processes.count)]
-        distributed.all_gather_object(found, outcomes)
-    return sorted((one for some in found for one in some), key=lambda one: one.index)

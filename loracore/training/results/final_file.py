@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from loracore.training.run import Run
+from loracore.training.run import Run
 
 PAUSE = 5.0  # seconds between two attempts while a person makes room
 
@@ -25,20 +23,22 @@ def save_final(run: Run, step: int) -> None:
     these take nothing either, and a terminal tells that a person is there, it is tried again until there is room or
     Ctrl-C. ``Saver.check`` raises what has become of it.
     """
-    _save(run, step, run.files.final)
-    run.writer.settle()
+    _save(run, step, run.results.files.final)
+    run.results.writer.settle()
     run.control.end()  # not before: until here a signal would lose the file; from here on one gives up the waiting
-    saver = run.saver
+    saver = run.results.saver
     if saver is None or not saver.lacks_final:
         return
-    for path in places_elsewhere(run.files.folder, run.files.final.name):
+    for path in places_elsewhere(run.results.files.folder, run.results.files.final.name):
         _save(run, step, path)
-        run.writer.settle()
+        run.results.writer.settle()
         if not saver.lacks_final:
             return
     if sys.stdin.isatty() and sys.stderr.isatty():
-        where = f"{run.files.final} has no room; make some: it is tried every {PAUSE:g} seconds, Ctrl-C gives up"
-        run.progress.say(where, logging.ERROR)
+        where = (
+            f"{run.results.files.final} has no room; make some: it is tried every {PAUSE:g} seconds, Ctrl-C gives up"
+        )
+        run.outlets.progress.say(where, logging.ERROR)
         tried_until(lambda: _stands(run, step), PAUSE)
 
 
@@ -80,6 +80,6 @@ def _save(run: Run, step: int, path: Path) -> None:
 
 
 def _stands(run: Run, step: int) -> bool:
-    _save(run, step, run.files.final)
-    run.writer.settle()
-    return run.saver is not None and not run.saver.lacks_final
+    _save(run, step, run.results.files.final)
+    run.results.writer.settle()
+    return run.results.saver is not None and not run.results.saver.lacks_final

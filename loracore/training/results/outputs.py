@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,43 +19,65 @@ LOCK_NAME = ".loracore.lock"
 
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
-    """The names of a run's results, as the field writes them."""
+    """The names of a run's results, as the field writes them: of files with networks, or of folders with states."""
 
     folder: Path
-    name: str | None
-    extension: str
+    name: str | None  # output_name
+    ending: str  # ".safetensors", "-state"
+
+    @property
+    def states(self) -> ResultFiles:
+        """The names of the folders with states that lie beside these files."""
+        return replace(self, ending="-state")
 
     @property
     def final(self) -> Path:
-        return self.folder / f"{self.name or 'last'}.{self.extension}"
+        return self.folder / f"{self.name or 'last'}{self.ending}"
 
     def epoch(self, epoch: int) -> Path:
-        """Return the file of an epoch (1-based)."""
-        return self.folder / f"{self.name or 'epoch'}-{epoch:06d}.{self.extension}"
+        """Return the result of an epoch (1-based)."""
+        return self.folder / f"{self.name or 'epoch'}-{epoch:06d}{self.ending}"
 
     def step(self, step: int) -> Path:
-        """Return the file of a step (1-based)."""
-        return self.folder / f"{self.name or 'at'}-step{step:08d}.{self.extension}"
+        """Return the result of a step (1-based)."""
+        return self.folder / f"{self.name or 'at'}-step{step:08d}{self.ending}"
 
     def best(self, step: int) -> Path:
-        """Return the file of a step (1-based) that is among the best ones."""
-        return self.folder / f"{self.name or 'at'}-best-step{step:08d}.{self.extension}"
+        """Return the result of a step (1-based) that is among the best ones."""
+        return self.folder / f"{self.name or 'at'}-best-step{step:08d}{self.ending}"
+
+    def best_step(self, name: str) -> int | None:
+        """Return the step that this name of a result among the best ones tells; None: it is no such name."""
+        pattern = rf"{re.escape(self.name or 'at')}-best-step(\d{{8,}}){re.escape(self.ending)}"
+        found = re.fullmatch(pattern, name)
+        return None if found is None else int(found[1])
 
     def best_steps(self) -> list[int]:
-        """Return the steps of the best files that are there."""
-        pattern = re.compile(rf"{re.escape(self.name or 'at')}-best-step(\d{{8,}})\.{re.escape(self.extension)}")
-        paths = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted(int(found[1]) for path in paths if (found := pattern.fullmatch(path.name)))
+        """Return the steps of the best ones that are there."""
+        found = (self.best_step(path.name) for path in self._there())
+        return sorted(step for step in found if step is not None)
+
+    def is_one(self, name: str) -> bool:
+        """Tell whether this is the name of the final result, or of one of an epoch or a step; the best ones apart."""
+        last, epochs, steps = (re.escape(self.name or prefix) for prefix in ("last", "epoch", "at"))
+        ending = re.escape(self.ending)
+        return re.fullmatch(rf"({last}|{epochs}-\d{{6,}}|{steps}-step\d{{8,}}){ending}", name) is not None
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether a path is that of such a result in this folder."""
+        return self.is_one(path.name) and path.resolve().parent == self.folder.resolve()
 
     def existing(self) -> list[Path]:
         """Return the results of this name that are there already, of whatever run: files and states."""
-        epochs, steps = (re.escape(prefix) for prefix in (self.name or "epoch", self.name or "at"))
-        ending = rf"(\.{re.escape(self.extension)}|-state)"
-        pattern = re.compile(
-            rf"({epochs}-\d{{6,}}|{steps}(-best)?-step\d{{8,}}|{re.escape(self.name or 'last')}){ending}"
+        return sorted(
+            path
+            for path in self._there()
+            for kind in (self, self.states)
+            if kind.is_one(path.name) or kind.best_step(path.name) is not None
         )
-        paths = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted(path for path in paths if pattern.fullmatch(path.name))
+
+    def _there(self) -> list[Path]:
+        return list(self.folder.iterdir()) if self.folder.is_dir() else []
 
 
 def result_files(saving: SavingOptions) -> ResultFiles:
@@ -63,7 +85,7 @@ def result_files(saving: SavingOptions) -> ResultFiles:
     if saving.output_dir is None:
         message = "there is no folder for the results"
         raise ConfigError(message, where="--output_dir", fix="give --output_dir FOLDER")
-    return ResultFiles(Path(saving.output_dir), saving.output_name, saving.save_model_as)
+    return ResultFiles(Path(saving.output_dir), saving.output_name, f".{saving.save_model_as}")
 
 
 @contextmanager

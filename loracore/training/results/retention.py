@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from loracore.config.options import SavingOptions, StateOptions
 from loracore.training.results.outputs import ResultFiles
-from loracore.training.state.names import state_names
 
 Scope = Literal["epoch", "step"]
 
@@ -79,7 +79,7 @@ class Retention:
 
     def __init__(self, files: ResultFiles, saving: SavingOptions, states: StateOptions, epochs: int) -> None:
         self.every_epochs = epochs_between(saving, epochs)
-        steps, folders = saving.save_every_n_steps or 0, state_names(files)
+        steps, folders = saving.save_every_n_steps or 0, files.states
         kept_epochs = _first(states.save_last_n_epochs_state, saving.save_last_n_epochs)
         kept_steps = _first(states.save_last_n_steps_state, saving.save_last_n_steps)
         self._series: Mapping[tuple[str, Scope], Series] = {
@@ -106,6 +106,13 @@ class Retention:
         """Take over the files of an earlier part of the run."""
         for (what, scope), series in self._series.items():
             series.load(state[f"{what} {scope}"])
+
+
+def remove_all(old: Sequence[Path], remove: Callable[[Path], None]) -> None:
+    """Remove files or states that newer ones take the place of; on the writer's thread."""
+    for path in old:
+        with suppress(OSError):  # gone already, or held open on Windows: it goes with the next
+            remove(path)
 
 
 def _first(*values: int | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from loracore.config.options import ModelOptions, SavingOptions
 from loracore.errors import LoracoreError
 from loracore.training.metadata import Header, Moment
 from loracore.training.results.checkpoints import WorthlessError, save_dtype, write_network
-from loracore.training.results.retention import Retention, Series
+from loracore.training.results.retention import Retention, Series, remove_all
 from loracore.training.results.snapshots import Shadow, Snapshots
 from loracore.training.results.writing import BackgroundWriter
 from loracore.training.steps.ema import Ema
@@ -145,7 +144,7 @@ class Saver:
         then(error)
         tidy = partial(_tidy, series)
         if error is None and old:
-            self._writer.submit(partial(_remove, old), old[-1], tidy)
+            self._writer.submit(partial(remove_all, old, Path.unlink), old[-1], tidy)
         else:
             tidy(error)
 
@@ -157,13 +156,6 @@ class Saver:
             self._elsewhere = path
         else:
             self._lost = None
-
-
-def _remove(old: Sequence[Path]) -> None:
-    """Remove files, on the writer's thread."""
-    for path in old:
-        with suppress(OSError):  # held open on Windows, for example; it goes with the next
-            path.unlink()
 
 
 def _tidy(series: tuple[Series, int] | None, _: LoracoreError | None) -> None:

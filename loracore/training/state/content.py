@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from loracore.config.config import Config
 from loracore.config.options import PluginOptions
 from loracore.errors import LoracoreError
 from loracore.networks.network import Network
 from loracore.plugins import installed_plugins
+from loracore.training.metadata import Session
 from loracore.training.updates.optimizer_state import load_optimizer_state, optimizer_state
-
-if TYPE_CHECKING:
-    from loracore.training.run import Run
-
 
 #: What every state holds.
 CONTENT = frozenset(
@@ -39,7 +38,21 @@ class Stateful(Protocol):
         """Go on from a ``state``."""
 
 
-def state_content(run: Run, step: int, epoch: int) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False, slots=True)
+class Resumable:
+    """What of a run a state holds."""
+
+    config: Config
+    seed: int
+    session: Session
+    identity: Mapping[str, Any]  # of data and models
+    steps_per_epoch: int
+    network: Network
+    optimizer: Optimizer
+    parts: Mapping[str, Stateful]  # what changes with the steps beside these two, by name
+
+
+def state_content(run: Resumable, step: int, epoch: int) -> dict[str, Any]:
     """Return everything that a run goes on from behind a step, its tensors copied to host memory.
 
     No random generator is among it: everything random is drawn from (seed, epoch, position) or (seed, step).
@@ -50,32 +63,30 @@ def state_content(run: Run, step: int, epoch: int) -> dict[str, Any]:
         "seed": run.seed,
         "session_id": run.session.identity,
         "started": run.session.started,
-        "steps_per_epoch": run.length.steps_per_epoch,
+        "steps_per_epoch": run.steps_per_epoch,
         "config": run.config.shown(),
         "data": dict(run.identity),
         "network": on_host(network_state(run.network)),
         "optimizer": optimizer_state(run.optimizer),  # copies already
-        "parts": on_host({name: part.state() for name, part in stateful_parts(run).items()}),
+        "parts": on_host({name: part.state() for name, part in run.parts.items()}),
     }
 
 
-def restore(run: Run, content: Mapping[str, Any]) -> None:
+def restore(run: Resumable, content: Mapping[str, Any]) -> None:
     """Bring a run that has not begun to where a state's run was.
 
     Raises LoracoreError when network or optimizer are not those of the state.
     """
-    if content["steps_per_epoch"] != run.length.steps_per_epoch:
-        message = (
-            f"an epoch of the state has {content['steps_per_epoch']} steps, this run's {run.length.steps_per_epoch}"
-        )
+    if content["steps_per_epoch"] != run.steps_per_epoch:
+        message = f"an epoch of the state has {content['steps_per_epoch']} steps, this run's {run.steps_per_epoch}"
         fix = "pictures that could not be read may have been left out: resume with the same data set"
         raise LoracoreError(message, where="--resume", fix=fix)
     load_network(run.network, content["network"])
     load_optimizer_state(run.optimizer, content["optimizer"])
-    parts, saved = stateful_parts(run), content["parts"]
-    if set(parts) != set(saved):
-        raise other_version(", ".join(sorted(set(parts) ^ set(saved))), "--resume")
-    for name, part in parts.items():
+    saved = content["parts"]
+    if set(run.parts) != set(saved):
+        raise other_version(", ".join(sorted(set(run.parts) ^ set(saved))), "--resume")
+    for name, part in run.parts.items():
         try:
             part.load(saved[name])
         except KeyError as error:
@@ -86,18 +97,6 @@ def other_version(differing: str, where: str) -> LoracoreError:
     """Return the error of a state that does not hold what this version writes, or holds more."""
     message = f"another version wrote this state: it differs from this one's in {differing}"
     return LoracoreError(message, where=where, fix="resume it with that version, or start anew with --network_weights")
-
-
-def stateful_parts(run: Run) -> dict[str, Stateful]:
-    """Return what changes with the steps beside the network and its optimizer, by name."""
-    parts: dict[str, Stateful] = {
-        "schedule": run.schedule,
-        "updates": run.updates,
-        "history": run.history,
-        "validations": run.validations,
-        "retention": run.retention,
-    }
-    return parts if run.ema is None else {**parts, "ema": run.ema}
 
 
 def network_state(network: Network) -> dict[str, dict[str, Tensor]]:

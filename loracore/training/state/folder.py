@@ -21,15 +21,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from loracore.errors import LoracoreError
+from loracore.training.results.outputs import ResultFiles
 from loracore.training.state.codec import packed, unpacked
-from loracore.training.state.names import StateNames, aside
+from loracore.training.state.names import aside
+from loracore.weights.whole_file import move
 
 Read = TypeVar("Read")
 
 FORMAT = 1  # of the folder and of what it holds
 TREE, TENSORS = "state.json", "state.safetensors"
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.tmp-\d+")
-_RETRIES = 4  # a state that is being replaced moves between two looks; Windows: a scanner holds new files for a moment
+_LOOKS = 4  # a state that is being replaced moves between two looks
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,7 +70,12 @@ def read_state(path: Path) -> Any:
 
     Raises LoracoreError where there is none, for one of another format, and for one that is not as it was written.
     """
-    return _tried(path, _tree)
+    return read_whole(path)[1]
+
+
+def read_whole(path: Path) -> tuple[Head, Any]:
+    """Return what a state says of itself, and its tree; raises LoracoreError as ``read_state`` does."""
+    return _tried(path, lambda found: _whole(path, found))
 
 
 def remove_state(path: Path) -> None:
@@ -78,7 +85,7 @@ def remove_state(path: Path) -> None:
     shutil.rmtree(temporary)
 
 
-def states_in(names: StateNames) -> list[Path]:
+def states_in(names: ResultFiles) -> list[Path]:
     """Return the states of a run that are there, those stepping aside too, in no order."""
     if not names.folder.is_dir():
         return []
@@ -86,7 +93,7 @@ def states_in(names: StateNames) -> list[Path]:
     return [path for path in sorted(found) if names.is_one(path.name)]
 
 
-def clean_states(names: StateNames) -> None:
+def clean_states(names: ResultFiles) -> None:
     """Bring in order what a killed run has left, half files of networks too; for who holds the folder's lock."""
     for path in list(names.folder.iterdir()):
         half = _TEMPORARY.fullmatch(path.name)
@@ -129,27 +136,15 @@ def _take_place(temporary: Path, path: Path) -> None:
     other = aside(path)
     if path.exists():
         shutil.rmtree(other, ignore_errors=True)  # of a killed run; the state itself is there
-        _move(path, other)
+        move(path, other)
     try:
-        _move(temporary, path)
+        move(temporary, path)
     except OSError:
         if other.exists() and not path.exists():
             other.replace(path)
         raise
     _sync(path.parent)
     shutil.rmtree(other, ignore_errors=True)
-
-
-def _move(source: Path, target: Path) -> None:
-    for attempt in range(_RETRIES):
-        try:
-            source.replace(target)
-        except PermissionError:
-            if attempt == _RETRIES - 1:
-                raise
-            time.sleep(0.1 * 2**attempt)
-        else:
-            return
 
 
 def _sync(folder: Path) -> None:
@@ -181,7 +176,7 @@ def _tried(path: Path, read: Callable[[Path], Read]) -> Read:
 
 
 def _looks(path: Path) -> Iterator[Path]:
-    for _ in range(_RETRIES):
+    for _ in range(_LOOKS):
         yield path
         yield aside(path)
 
@@ -209,7 +204,7 @@ def _head(path: Path, document: dict[str, Any]) -> Head:
     return Head(path, int(document["step"]), float(document["written"]), dict(document["versions"]))
 
 
-def _tree(folder: Path) -> Any:
+def _whole(path: Path, folder: Path) -> tuple[Head, Any]:
     document = _document(folder)
     stored = (folder / TENSORS).read_bytes()
     own = document["tensors"]
@@ -220,7 +215,7 @@ def _tree(folder: Path) -> Any:
     if _digest(text.encode("ascii")) != document["content_blake2b"]:
         message = f"{TREE} is not as it was written"
         raise ValueError(message)
-    return unpacked(text, load(stored))
+    return _head(path, document), unpacked(text, load(stored))
 
 
 def _digest(stored: bytes) -> str:

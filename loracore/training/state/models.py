@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from loracore.config.config import Config
@@ -23,19 +24,20 @@ _BLOCK, _BLOCKS = 4096, 256  # bytes of a sample, samples of a file: a megabyte 
 _LENGTH, _LONGEST = 8, 2**27  # of what is in front of a safetensors header, and of a header that is believed
 
 
-def model_identities(config: Config) -> dict[str, Any]:
+def model_identities(config: Config, known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Return what tells the models from others, by option: the base model, and files that the plugins' options name.
 
     Of a file its length and a digest of its header and of samples spread over it, of a folder those of its weights and
     configurations by name, of a model of the hub the revision that is on this machine. Options that name nothing such
     are left out, so are files that cannot be read, and results that lie in a model's folder. Neither places nor times
-    of change are among it.
+    of change are among it. Files and folders that are ``known`` from an earlier look are not read again; what the hub
+    has given may have changed since.
     """
     core = {field.name for table in CORE_OPTIONS for field in fields(table)}
     results = config[SavingOptions].output_dir
     own = None if results is None else os.path.realpath(os.path.expanduser(results))  # noqa: PTH111
     found = (
-        (name, _identity(value, own))
+        (name, known[name] if _on_disk(known.get(name)) else _identity(value, own))
         for name, value in config.shaping().items()
         if name in _BASE or (name not in core and not name.endswith(_NO_MODEL))
     )
@@ -89,6 +91,10 @@ def _identity(value: Any, results: str | None) -> dict[str, Any] | None:
         files = {name: known for name, known in every.items() if known is not None}
         return {"folder": files} if files else None
     return _on_hub(value) if _HUB_ID.fullmatch(value) else None
+
+
+def _on_disk(identity: Mapping[str, Any] | None) -> bool:
+    return identity is not None and bool({"file", "folder"} & identity.keys())
 
 
 def _files(folder: Path, results: str | None) -> Iterator[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from loracore.config.config import Config
 from loracore.config.options import StateOptions, TrainingOptions
 from loracore.errors import ConfigError, LoracoreError
 from loracore.training.metadata import Session
+from loracore.training.results.outputs import ResultFiles
 from loracore.training.state.content import CONTENT, other_version, package_versions
-from loracore.training.state.folder import read_head, read_state, states_in
-from loracore.training.state.names import LATEST, StateNames
+from loracore.training.state.folder import Head, read_head, read_whole, states_in
+from loracore.training.state.names import LATEST
 from loracore.training.steps.length import Length
 
 
@@ -36,7 +37,7 @@ class Resumed:
         return None if self.content is None else Session(self.content["session_id"], self.content["started"])
 
 
-def state_to_resume(config: Config, names: StateNames) -> Resumed | None:
+def state_to_resume(config: Config, names: ResultFiles) -> Resumed | None:
     """Return the state that ``resume`` asks for; None when it asks for none.
 
     "latest" is the state that was written last in this output folder under this output name, not the one with the
@@ -48,9 +49,7 @@ def state_to_resume(config: Config, names: StateNames) -> Resumed | None:
         return None
     if wanted == LATEST:
         return _latest(config, names)
-    path = Path(wanted).expanduser()
-    content = _read(path)
-    return Resumed(path, content, tuple(_other_versions(path, config)))
+    return _resumed(Path(wanted).expanduser(), config)
 
 
 def steps_before(config: Config, length: Length) -> int:
@@ -68,47 +67,41 @@ def steps_before(config: Config, length: Length) -> int:
     return steps
 
 
-def _latest(config: Config, names: StateNames) -> Resumed:
-    notes: list[str] = []
-    heads = []
+def _latest(config: Config, names: ResultFiles) -> Resumed:
+    heads: list[Head] = []
+    left_out: dict[Path, LoracoreError] = {}
     for path in states_in(names):
         try:
             heads.append(read_head(path))
         except LoracoreError as error:
-            notes.append(f"resume: left out: {error}")
+            left_out[path] = error
     for head in sorted(heads, key=lambda one: (one.written, one.step), reverse=True):
         try:
-            content = _read(head.path)
+            found = _resumed(head.path, config)
         except LoracoreError as error:
-            notes.append(f"resume: left out: {error}")
-            continue
-        return Resumed(head.path, content, (*notes, *_other_versions(head.path, config)))
-    if notes:
-        raise LoracoreError.of([problem for path in states_in(names) for problem in _damage(path)])
+            left_out[head.path] = error
+        else:
+            notes = (f"resume: left out: {error}" for error in left_out.values())
+            return replace(found, notes=(*notes, *found.notes))
+    if left_out:
+        raise LoracoreError.of([problem for path in sorted(left_out) for problem in left_out[path].problems])
     return Resumed(None, None, (f"resume: no state in {names.folder} yet, the run begins at its beginning",))
 
 
-def _read(path: Path) -> Any:
-    """Return the content of a state; raises LoracoreError where it cannot be read, or lacks what is known today."""
-    content = read_state(path)
+def _resumed(path: Path, config: Config) -> Resumed:
+    """Return a state; raises LoracoreError where it cannot be read, or lacks what is known today."""
+    head, content = read_whole(path)
     lacking = sorted(CONTENT - content.keys())
     if lacking:
         raise other_version(", ".join(lacking), str(path))
-    return content
+    return Resumed(path, content, tuple(_other_versions(head, config)))
 
 
-def _damage(path: Path) -> tuple[Any, ...]:
-    try:
-        _read(path)
-    except LoracoreError as error:
-        return error.problems
-    return ()
-
-
-def _other_versions(path: Path, config: Config) -> list[str]:
-    """Return a note on packages whose version is not that of the state: numbers may differ in their last digits."""
-    saved, own = read_head(path).versions, package_versions(config)
+def _other_versions(head: Head, config: Config) -> Iterator[str]:
+    """Give a note on packages whose version is not that of the state: numbers may differ in their last digits."""
+    saved, own = head.versions, package_versions(config)
     changed = [
         f"{name} {saved.get(name, 'none')} → {number}" for name, number in own.items() if saved.get(name) != number
     ]
-    return [f"resume: other versions than the state's ({', '.join(changed)})"] if changed else []
+    if changed:
+        yield f"resume: other versions than the state's ({', '.join(changed)})"

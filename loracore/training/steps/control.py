@@ -7,13 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import torch
 from torch import Tensor
 
+from loracore.training.steps.arriving import Arriving, arriving
 from loracore.training.steps.signals import STOPPING, Wishes, heard
 
 _IN_ANOTHER = "asked for in another process"
@@ -104,29 +104,6 @@ class Control:
         self.interrupt(signal.Signals(number).name)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Sum:
-    """What all processes wanted at a step, on its way to the host."""
-
-    numbers: Tensor
-    arrived: torch.Event | None  # None: the device is the host
-
-    @classmethod
-    def begin(cls, summed: Tensor) -> _Sum:
-        """Ask for the copy now: asked for when it is read, it would wait for all steps since."""
-        if summed.device.type == "cpu":
-            return cls(summed, None)
-        copied, arrived = summed.to("cpu", non_blocking=True), torch.Event(summed.device)
-        arrived.record()
-        return cls(copied, arrived)
-
-    def values(self) -> list[float]:
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        found: list[float] = self.numbers.tolist()
-        return found
-
-
 class Agreement:
     """Brings the processes of a run to stop behind the same step, and in the same way.
 
@@ -139,7 +116,7 @@ class Agreement:
         self._device = device
         self._alone = processes == 1
         self._lag = lag  # steps between a sum and its reading
-        self._sums: deque[_Sum] = deque()
+        self._sums: deque[Arriving] = deque()
 
     def wishes(self) -> Tensor:
         """Return what this process wants: to be interrupted, to end (2, each 0 or 1); empty for a single process."""
@@ -154,7 +131,7 @@ class Agreement:
         """Tell whether the run stops behind this step; ``summed`` are the wishes of all processes, added up."""
         if self._alone:
             return self._control.reason is not None
-        self._sums.append(_Sum.begin(summed))
+        self._sums.append(arriving(summed))
         if len(self._sums) <= self._lag:
             return False
         interrupts, ends = self._sums.popleft().values()

@@ -5,18 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loracore.errors import LoracoreError
 from loracore.training.results.final_file import places_elsewhere
-from loracore.training.state.names import state_names
-from loracore.training.state.saving import store_state
+from loracore.training.results.saving import Save
+from loracore.training.run import Run
 from loracore.training.steps.control import Interrupted
-from loracore.training.telling.known import settle
 from loracore.training.watchdogs.not_finite import is_finite
-
-if TYPE_CHECKING:
-    from loracore.training.run import Run
 
 
 @dataclass(slots=True)
@@ -42,7 +37,7 @@ def end(run: Run, place: Place) -> None:
         _interrupt(run, place)
     _check_moved(run)
     run.hook.run_finished(run=run, step=place.step)
-    run.writer.settle()
+    run.results.writer.settle()
     _tell_finished(run, place, "done" if over else run.control.reason or "done")
 
 
@@ -55,22 +50,22 @@ def rescue(run: Run, place: Place, error: Exception) -> None:
     if place.ended:
         return
     try:
-        if place.step > run.taken and not place.moves:
-            run.history.settle(alone=True)  # the others may be waiting in a step
-            if not run.history.nothing_applied and is_finite(run.network):
+        if place.step > run.start.taken and not place.moves:
+            run.steps.history.settle(alone=True)  # the others may be waiting in a step
+            if not run.steps.history.nothing_applied and is_finite(run.network):
                 _save(run, place)
-                name = run.files.step(place.step).stem  # of the file, and of the state beside it
-                where = next((path for path in run.writer.standing if path.name.startswith(name)), None)
+                name = run.results.files.step(place.step).stem  # of the file, and of the state beside it
+                where = next((path for path in run.results.writer.standing if path.name.startswith(name)), None)
                 became = "could not be saved" if where is None else f"is saved: {where}"
                 run.tell("note", place.step, text=f"an error ended the run; step {place.step} {became}")
         _tell_finished(run, place, f"{type(error).__name__}: {error}")
     except Exception as second:  # noqa: BLE001  # whatever it is, the first error is the one to be shown
-        run.progress.say(f"step {place.step} could not be saved: {second}")
+        run.outlets.progress.say(f"step {place.step} could not be saved: {second}")
 
 
 def _interrupt(run: Run, place: Place) -> None:
-    settle(run)
-    state = None if run.history.nothing_applied else _save(run, place)
+    run.settle()
+    state = None if run.steps.history.nothing_applied else _save(run, place)
     _tell_finished(run, place, run.control.reason or "interrupted")
     raise Interrupted(place.step, state)
 
@@ -78,31 +73,31 @@ def _interrupt(run: Run, place: Place) -> None:
 def _save(run: Run, place: Place) -> Path | None:
     """Write network and state of a step, when every step is known; return the state's folder when it stands."""
     step, stands = place.step, []
-    path, epoch = state_names(run.files).step(step), run.length.epoch_of(step) if step else 0
-    for series in (run.retention.of("network", "step"), run.retention.of("state", "step")):
+    path, epoch = run.results.files.states.step(step), run.length.epoch_of(step) if step else 0
+    for series in (run.results.retention.of("network", "step"), run.results.retention.of("state", "step")):
         series.add(step)  # before the state's content is taken: a resumed run removes both when their time has come
-    store_state(run, step, epoch, path, "stop", lambda: stands.append(path))
-    run.save(step=step, epoch=epoch, name=run.files.step(step), reason="stop")
-    run.writer.settle()
-    if run.saver is not None and not stands and run.files.step(step) not in run.writer.standing:
+    run.store_state(Save(path, step, epoch, "stop"), lambda: stands.append(path))
+    run.save(step=step, epoch=epoch, name=run.results.files.step(step), reason="stop")
+    run.results.writer.settle()
+    if run.results.saver is not None and not stands and run.results.files.step(step) not in run.results.writer.standing:
         _save_elsewhere(run, step, epoch)
     return stands[0] if stands else None
 
 
 def _save_elsewhere(run: Run, step: int, epoch: int) -> None:
     """Write the network where the final file would go when its own folder takes nothing; it is told as any."""
-    for path in places_elsewhere(run.files.folder, run.files.step(step).name):
+    for path in places_elsewhere(run.results.files.folder, run.results.files.step(step).name):
         run.save(step=step, epoch=epoch, name=path, reason="stop")
-        run.writer.settle()
-        if path in run.writer.standing:
+        run.results.writer.settle()
+        if path in run.results.writer.standing:
             return
 
 
 def _check_moved(run: Run) -> None:
-    if not run.history.nothing_applied:
+    if not run.steps.history.nothing_applied:
         return
-    message = f"no step could be applied: loss or gradient was not finite in all {run.history.skipped_here}"
-    if run.history.never_applied:
+    message = f"no step could be applied: loss or gradient was not finite in all {run.steps.history.skipped_here}"
+    if run.steps.history.never_applied:
         raise LoracoreError(message, fix="check the base model, or use mixed_precision bf16")
     run.tell("note", run.length.steps, text=f"{message}; what is saved is the network of the state")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loracore.networks.network import NormLimits
+from loracore.training.steps.arriving import Arriving, arriving
 from loracore.training.telling.json_numbers import json_number
 
 LAG = 4  # steps between a loss and its reading
@@ -80,32 +81,6 @@ class StepRecord:
         return values
 
 
-@dataclass(eq=False, slots=True)
-class _Reading:
-    """A step whose numbers are on their way to the host."""
-
-    taken: TakenStep
-    numbers: Tensor
-    arrived: torch.Event | None = None  # None: the device is the host
-
-    @classmethod
-    def begin(cls, taken: TakenStep) -> _Reading:
-        numbers = taken.numbers()
-        if numbers.device.type == "cpu":
-            return cls(taken, numbers)
-        # Copied now, behind this step and before the next ones: a copy that is begun when it is read would wait for
-        # all the steps that the device has been given since.
-        copied, arrived = numbers.to("cpu", non_blocking=True), torch.Event(numbers.device)
-        arrived.record()
-        return cls(taken, copied, arrived)
-
-    def values(self) -> list[float]:
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        found: list[float] = self.numbers.tolist()
-        return found
-
-
 class _Latest:
     """The latest of some numbers, and their mean without adding all of them up: an epoch may have a million steps.
 
@@ -155,7 +130,7 @@ class History:
     def __init__(self, window: int, lag: int = LAG, gathered: Gathering | None = None) -> None:
         self._lag = lag
         self._gathered = gathered
-        self._pending: deque[_Reading] = deque()
+        self._pending: deque[tuple[TakenStep, Arriving]] = deque()
         self._losses = _Latest(max(1, window))
         self._read_here = 0  # steps of this process's life
         self.in_a_row = 0  # skipped steps since the last one that was applied
@@ -165,7 +140,7 @@ class History:
 
     def push(self, taken: TakenStep) -> list[StepRecord]:
         """Remember a step; return those that have become known, which are ``lag`` steps old."""
-        self._pending.append(_Reading.begin(taken))
+        self._pending.append((taken, arriving(taken.numbers())))
         return self._read(self._lag)
 
     def settle(self, *, alone: bool = False) -> list[StepRecord]:
@@ -205,8 +180,8 @@ class History:
     def _read(self, left: int) -> list[StepRecord]:
         records = []
         while len(self._pending) > left:
-            reading = self._pending.popleft()
-            records.append(self._record(reading.taken, reading.values()))
+            taken, numbers = self._pending.popleft()
+            records.append(self._record(taken, numbers.values()))
         return records
 
     def _record(self, taken: TakenStep, numbers: Sequence[float]) -> StepRecord:

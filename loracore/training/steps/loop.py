@@ -21,7 +21,6 @@ from loracore.training.steps.ending import Place, end, rescue
 from loracore.training.steps.history import LAG, TakenStep
 from loracore.training.steps.length import Window
 from loracore.training.telling.environment import started_values
-from loracore.training.telling.known import known, settle
 from loracore.training.updates.fused_updates import FusedUpdates
 from loracore.training.updates.optimizers import adapted_rates
 from loracore.training.watchdogs.out_of_memory import explaining
@@ -43,12 +42,12 @@ def loaded_windows(run: Run) -> Generator[tuple[Window, Sequence[Examples | None
     """Give every optimizer step with this process's examples, loaded ahead; None where it has no sample of a batch."""
     parts = (
         _Part(window, number, *own_part(batch, run.processes))
-        for window in run.course.windows(run.taken)
+        for window in run.steps.course.windows(run.start.taken)
         for number, batch in enumerate(window.batches)
     )
     several: list[Examples | None] = []
-    threads = loader_threads(run.config, cached=run.loader.latents is not None)
-    for part in ahead(partial(_loaded, run.loader), parts, threads):
+    threads = loader_threads(run.config, cached=run.steps.loader.latents is not None)
+    for part in ahead(partial(_loaded, run.steps.loader), parts, threads):
         several.append(part.examples)
         if len(several) == len(part.window.batches):
             yield part.window, several
@@ -71,22 +70,24 @@ def train_loop(run: Run) -> None:
     would lose is saved before it goes on. Raises LoracoreError when no step at all could be applied: there is nothing
     worth saving then.
     """
-    place = Place(run.taken)
+    place = Place(run.start.taken)
     try:
         with run.control.listening():
-            run.tell("started", run.taken, **started_values(run))  # before all others: previews of the start are others
+            run.tell(
+                "started", run.start.taken, **started_values(run)
+            )  # before all others: previews of the start are others
             run.hook.run_started(run=run)
             with explaining(run.config, "training"):
                 _take_steps(run, place)
-            settle(run)
+            run.settle()
             end(run, place)
     except Exception as error:
         rescue(run, place, error)
         raise
     finally:
-        run.progress.close()
-        run.log.close()
-        run.writer.close()
+        run.outlets.progress.close()
+        run.outlets.log.close()
+        run.results.writer.close()
 
 
 def _take_steps(run: Run, place: Place) -> None:
@@ -104,11 +105,11 @@ def _take_steps(run: Run, place: Place) -> None:
 def _step(run: Run, place: Place, window: Window, examples: Sequence[Examples | None], wishes: Tensor) -> Tensor:
     """Take one optimizer step and tell of it; return the wishes of all processes, added up."""
     taken, summed = take_step(run, place, window, examples, wishes)
-    known(run, run.history.push(taken))
+    run.tell_steps(run.steps.history.push(taken))
     run.hook.step_done(run=run, step=window.step, loss=taken.loss, grad_norm=taken.grad_norm, ids=taken.ids)
     if window.ends_epoch:
-        settle(run)
-        run.tell("epoch", window.step, epoch=window.epoch + 1, average=run.history.average)
+        run.settle()
+        run.tell("epoch", window.step, epoch=window.epoch + 1, average=run.steps.history.average)
         run.hook.epoch_done(run=run, epoch=window.epoch + 1, step=window.step)
     return summed
 
@@ -122,13 +123,13 @@ def take_step(
     """
     trained = train_window(run, place, window, examples, wishes)
     place.moves = True
-    applied = run.updates.apply(trained.loss)
+    applied = run.moving.updates.apply(trained.loss)
     largest_norm = run.config[NetworkOptions].scale_weight_norms
     norms = run.network.limit_norms(largest_norm) if largest_norm else None
-    if run.ema is not None:
-        run.ema.update(applied.bad)
-    rates, adapted = run.schedule.rates(), adapted_rates(run.optimizer)  # of this step
-    run.schedule.step()
+    if run.moving.ema is not None:
+        run.moving.ema.update(applied.bad)
+    rates, adapted = run.moving.schedule.rates(), adapted_rates(run.moving.optimizer)  # of this step
+    run.moving.schedule.step()
     place.step, place.moves = window.step, False
     taken = TakenStep(
         step=window.step,
@@ -165,12 +166,12 @@ def train_window(run: Run, place: Place, window: Window, several: Sequence[Examp
     for micro, examples in enumerate(several):
         if examples is None:
             continue
-        run.forward.seed_model(window.step, micro)
+        run.steps.forward.seed_model(window.step, micro)
         run.network.scale_outputs(examples.network_multiplier)
-        run.network.draw_masks(run.forward.adapter_rng(examples))
-        losses = run.forward.losses(examples)
-        place.moves = isinstance(run.updates, FusedUpdates)
-        run.updates.backward(losses.sum() / window.samples)
+        run.network.draw_masks(run.steps.forward.adapter_rng(examples))
+        losses = run.steps.forward.losses(examples)
+        place.moves = isinstance(run.moving.updates, FusedUpdates)
+        run.moving.updates.backward(losses.sum() / window.samples)
         found.append(losses.detach()[: len(examples.ids)])  # none of one that stands in
         ids += examples.ids
     run.network.scale_outputs(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pluggy
@@ -75,7 +76,7 @@ class Forward:
             captions=examples.captions,
             framings=examples.framings,
             latents=latents,
-            conditioning=self._conditioning(examples),
+            conditioning=self.conditioning(examples.captions, examples.conditioning),
             loss_weights=torch.tensor(examples.loss_weights),
             masks=None if masks is None else latent_masks(masks, *latents.shape[-2:]),
             attributes=examples.attributes,
@@ -110,12 +111,14 @@ class Forward:
         chosen = sent(torch.tensor(wanted), base.output.device)[:, None, None, None]
         return Prediction(prediction.output, torch.where(chosen, base.output, prediction.target))
 
-    def _conditioning(self, examples: Examples) -> TextConditioning:
-        """Return what the cache holds, and beside it what the training text encoders say now."""
-        cached = examples.conditioning
+    def conditioning(self, captions: Sequence[str], cached: TextConditioning | None) -> TextConditioning:
+        """Return what the cache holds of captions (B), and beside it what the training text encoders say now.
+
+        On the device, but for what the cache holds alone.
+        """
         if cached is not None and not self.models.text:
             return cached
-        live = self.hook.encode_text(models=self.models, captions=examples.captions, config=self.config)
+        live = self.hook.encode_text(models=self.models, captions=captions, config=self.config)
         known = {} if cached is None else cached.to(self.device).tensors
         return TextConditioning({**known, **live.to(self.device).tensors})
 

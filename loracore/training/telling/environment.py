@@ -7,14 +7,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from loracore.config.secret_values import secret_values, without_secrets
-
-if TYPE_CHECKING:
-    from loracore.training.run import Run
+from loracore.training.run import Run
 
 _PACKAGES = ("loracore", "torch", "accelerate", "diffusers", "transformers", "safetensors")
 
@@ -32,7 +30,7 @@ def started_values(run: Run) -> dict[str, Any]:
         "given": [name for name in shown if config.given(name)],
         "environment": environment(run),
         "notes": list(run.notes),
-        "resumed": run.resumed,
+        "resumed": run.start.resumed,
         "length": {"steps": length.steps, "epochs": length.epochs, "steps_per_epoch": length.steps_per_epoch},
     }
 

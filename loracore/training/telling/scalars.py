@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loracore.config.config import Config
-from loracore.config.optimizer_names import has_one_product
 from loracore.config.options import NetworkOptions, TrainingOptions
+from loracore.config.updates.optimizer_names import has_one_product
 from loracore.types import Event
 
 #: Values of a step's event by the names that trackers show them under.

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from loracore.config.updates.signatures import argument_problems, imported_signature
 from loracore.errors import ConfigError, did_you_mean
-from loracore.training.updates.signatures import argument_problems, imported_signature
 
 
 def imported_class(module: str, kind: str, option: str) -> type[Any]:

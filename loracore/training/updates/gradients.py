@@ -29,17 +29,33 @@ class Gradients:
         if self.processes.count > 1:
             self._reduce()
         if self.scale is not None:
-            self.scale.unscale(self.parameters)
-        found = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = _total_norm(found)
-        if self.max_norm:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm)
-        return norm
+            self.scale.unscale([grad for parameter in self.parameters if (grad := parameter.grad) is not None])
+        return self._clipped([grad for parameter in self.parameters if (grad := parameter.grad) is not None])
+
+    def reduce_and_clip_joined(self, joined: Sequence[Tensor]) -> Tensor:
+        """Do the same, in place, with all gradients, joined in buffers; none is missing there."""
+        if self.processes.count > 1:
+            flat = self.processes.sum(torch.cat(list(joined)))
+            torch._foreach_copy_(list(joined), torch.split(flat, [len(one) for one in joined]))
+        if self.scale is not None:
+            self.scale.unscale(joined)
+        return self._clipped(joined)
 
     def zero(self) -> None:
         """Forget all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
+
+    def _clipped(self, grads: Sequence[Tensor]) -> Tensor:
+        """Return the norm of gradients, and scale them down in place where it is above ``max_norm``.
+
+        The factor is that of torch's ``clip_grad_norm_``, which multiplies by 1, too: asking would make the host wait.
+        """
+        norm = _total_norm(grads)
+        if self.max_norm and grads:
+            factor = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(list(grads), factor)
+        return norm
 
     def _reduce(self) -> None:
         grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in self.parameters]

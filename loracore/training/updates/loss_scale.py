@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 FIRST = 65536.0
 GOOD_STEPS = 2000  # good steps before the scale doubles
@@ -23,11 +23,10 @@ class LossScale:
         """Return the loss times the scale."""
         return loss * self._scale
 
-    def unscale(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Divide all gradients by the scale, in place."""
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(self._scale)
+    def unscale(self, gradients: Iterable[Tensor]) -> None:
+        """Divide gradients by the scale, in place."""
+        for gradient in gradients:
+            gradient.div_(self._scale)
 
     def update(self, bad: Tensor) -> None:
         """Halve the scale after a bad step, double it after enough good ones in a row."""

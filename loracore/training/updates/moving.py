@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,13 +11,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from loracore.config.config import Config
-from loracore.config.optimizer_arguments import finds_own_rates
 from loracore.config.options import ModelOptions, TrainingOptions
+from loracore.config.updates.optimizer_arguments import finds_own_rates
 from loracore.errors import ConfigError
 from loracore.networks.network import Network
 from loracore.networks.rates import ParameterGroup, parameter_groups
 from loracore.training.processes import Processes
+from loracore.training.steps.ema import Ema, moving_average
 from loracore.training.updates.adafactor import RelativeSteps
+from loracore.training.updates.flat_adam import FlatAdam
 from loracore.training.updates.fused_updates import FusedUpdates
 from loracore.training.updates.gradients import Gradients
 from loracore.training.updates.loss_scale import LossScale
@@ -33,6 +36,14 @@ class Moving:
     optimizer: Optimizer
     schedule: Schedule | ClassSchedule | RelativeSteps
     updates: Updates | FusedUpdates
+    ema: Ema | None
+
+    @contextmanager
+    def weights_to_read(self) -> Iterator[None]:
+        """Have the adapters hold what is saved, shown and validated, as long as this lasts: their moving average."""
+        average = nullcontext() if self.ema is None else self.ema.in_place()
+        with self.updates.weights_to_read(), average:
+            yield
 
 
 def moving(network: Network, config: Config, processes: Processes, steps: int) -> Moving:
@@ -43,7 +54,8 @@ def moving(network: Network, config: Config, processes: Processes, steps: int) -
     parameters = [parameter for group in groups for parameter in group.parameters]
     _leave_alone(network, parameters)
     schedule = _schedule(optimizer, training, steps)
-    return Moving(optimizer, schedule, _updates(optimizer, parameters, config, processes))
+    updates = _updates(optimizer, parameters, config, processes)
+    return Moving(optimizer, schedule, updates, moving_average(network, training))
 
 
 def try_moving(training: TrainingOptions) -> None:
@@ -89,7 +101,8 @@ def _updates(
     if training.fused_backward_pass:
         return FusedUpdates(optimizer, training.max_grad_norm, processes.device)
     scale = LossScale(processes.device) if config[ModelOptions].mixed_precision == "fp16" else None
-    return Updates(optimizer, Gradients(parameters, processes, training.max_grad_norm, scale))
+    flat = FlatAdam(optimizer) if FlatAdam.fits(optimizer) else None
+    return Updates(optimizer, Gradients(parameters, processes, training.max_grad_norm, scale), flat)
 
 
 def _leave_alone(network: Network, trained: Sequence[nn.Parameter]) -> None:

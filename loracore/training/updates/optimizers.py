@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loracore.config.optimizer_arguments import finds_own_rates, optimizer_arguments
 from loracore.config.options import TrainingOptions
+from loracore.config.updates.optimizer_arguments import finds_own_rates, optimizer_arguments
+from loracore.config.updates.optimizer_choice import OURS, WHERE, choose_optimizer
 from loracore.errors import ConfigError
 from loracore.networks.rates import ParameterGroup
 from loracore.training.updates.adafactor import without_waiting
 from loracore.training.updates.classes import check_arguments, imported_class
-from loracore.training.updates.optimizer_choice import OURS, WHERE, choose_optimizer
 from loracore.training.updates.schedule_free import is_schedule_free, to_training
 
 ARGS = "optimizer_args"

@@ -8,14 +8,14 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from loracore.config.optimizer_arguments import parse_arguments
 from loracore.config.options import TrainingOptions
-from loracore.config.schedule_names import ARGS
+from loracore.config.updates.courses import Factor, schedule_factor
+from loracore.config.updates.optimizer_arguments import parse_arguments
+from loracore.config.updates.schedule_choice import OPTION, OURS, schedule_class
+from loracore.config.updates.schedule_names import ARGS
 from loracore.errors import ConfigError
 from loracore.training.updates.classes import check_arguments, imported_class
-from loracore.training.updates.courses import Factor, schedule_factor
 from loracore.training.updates.plain_data import decoded, plain_items
-from loracore.training.updates.schedule_choice import OPTION, OURS, schedule_class
 from loracore.training.updates.schedule_free import is_schedule_free
 
 

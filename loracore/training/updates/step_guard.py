@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-from loracore.config.optimizer_names import package_of
+from loracore.config.updates.optimizer_names import package_of
 from loracore.training.updates.optimizer_state import NOT_STATE
 
 #: Values that are chosen from at a time: more at once would cost memory, fewer would cost launches.
@@ -97,11 +98,13 @@ def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
 def _chunks(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Give tensors of one dtype, so many that they hold about ``CHUNK`` values."""
     open_chunks: dict[torch.dtype, list[Tensor]] = {}
+    taken: Counter[torch.dtype] = Counter()
     for tensor in {id(one): one for one in tensors}.values():
-        chunk = open_chunks.setdefault(tensor.dtype, [])
-        chunk.append(tensor)
-        if sum(one.numel() for one in chunk) >= CHUNK:
+        open_chunks.setdefault(tensor.dtype, []).append(tensor)
+        taken[tensor.dtype] += tensor.numel()
+        if taken[tensor.dtype] >= CHUNK:
             yield open_chunks.pop(tensor.dtype)
+            taken[tensor.dtype] = 0
     yield from open_chunks.values()
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from loracore.training.updates.flat_adam import FlatAdam
 from loracore.training.updates.gradients import Gradients
 from loracore.training.updates.schedule_free import is_schedule_free, weights_to_read
 from loracore.training.updates.step_guard import StepGuard
@@ -30,6 +31,7 @@ class Updates:
 
     optimizer: Optimizer
     gradients: Gradients
+    flat: FlatAdam | None = None  # steps the optimizer over flat buffers where it can
     guard: StepGuard = field(default_factory=StepGuard)
 
     def backward(self, loss: Tensor) -> None:
@@ -39,9 +41,15 @@ class Updates:
 
     def apply(self, loss: Tensor) -> Applied:
         """Step with what has been added up and forget it; ``loss`` is that of the whole step."""
-        grad_norm = self.gradients.reduce_and_clip()
-        bad = (~torch.isfinite(grad_norm + loss)).float()
-        self.guard.step(self.optimizer, bad)
+        joined = None if self.flat is None else self.flat.gradients(zeros=self.gradients.processes.count > 1)
+        if self.flat is None or joined is None:
+            grad_norm = self.gradients.reduce_and_clip()
+            bad = (~torch.isfinite(grad_norm + loss)).float()
+            self.guard.step(self.optimizer, bad)
+        else:
+            grad_norm = self.gradients.reduce_and_clip_joined(joined)
+            bad = (~torch.isfinite(grad_norm + loss)).float()
+            self.flat.step(joined, bad)
         if self.gradients.scale is not None:
             self.gradients.scale.update(bad)
         self.gradients.zero()
@@ -60,6 +68,8 @@ class Updates:
         return {} if scale is None else {"scale": scale.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned."""
+        """Go on from what ``state`` returned; the optimizer has its own state already."""
+        if self.flat is not None:
+            self.flat.forget()
         if self.gradients.scale is not None:
             self.gradients.scale.load(state["scale"])

@@ -58,7 +58,7 @@ def measure(run: Run, held_out: HeldOut) -> Measured | None:
 
 def _sums(run: Run, held_out: HeldOut, timesteps: list[int]) -> Iterator[Tensor]:
     """Give this process's losses of each batch, summed by timestep (T), on the device; nobody waits for them."""
-    forward = replace(run.forward, seed=held_out.seed)
+    forward = replace(run.steps.forward, seed=held_out.seed)
     total = len(held_out.batches) * len(timesteps)
     shown = run.processes.main and run.config[LoggingOptions].shows_bars
     bar: tqdm[Any]

@@ -7,7 +7,6 @@ from typing import Any
 
 from loracore.training.run import Run
 from loracore.training.telling.json_numbers import json_number
-from loracore.training.telling.known import settle
 from loracore.training.validation.held_out import HeldOut
 from loracore.training.validation.measuring import Measured, measure
 from loracore.training.validation.record import Verdict
@@ -20,28 +19,28 @@ def validate(run: Run, held_out: HeldOut, step: int, scopes: Sequence[str]) -> N
     The run is asked to stop when no better loss has come for as long as the options say. A validation that a signal
     ends has no verdict: the run that goes on begins with it.
     """
-    settle(run)  # the average that the loss is compared with is that of the steps so far
-    run.validations.owed = step  # until it has a verdict: what an error saves knows of it, too
+    run.settle()  # the average that the loss is compared with is that of the steps so far
+    run.watch.validations.owed = step  # until it has a verdict: what an error saves knows of it, too
     with explaining(run.config, "validation"):
         measured = measure(run, held_out)
     if measured is None:
         run.tell("note", step, text=f"the validation of step {step} was left out, the run is to stop")
         return
-    run.validations.owed = None
-    verdict = run.validations.judge(step, measured.loss)
+    run.watch.validations.owed = None
+    verdict = run.watch.validations.judge(step, measured.loss)
     epoch = run.length.epoch_of(step)
     for scope in scopes:
         run.tell("validation", step, epoch=epoch, scope=scope, **_values(run, measured, verdict))
     if verdict.kept:
-        gone = tuple(run.files.best(dropped) for dropped in verdict.dropped)
-        run.save(step=step, epoch=epoch, name=run.files.best(step), reason="best", gone=gone)
+        gone = tuple(run.results.files.best(dropped) for dropped in verdict.dropped)
+        run.save(step=step, epoch=epoch, name=run.results.files.best(step), reason="best", gone=gone)
     if verdict.stop is not None:
         run.control.stop(verdict.stop)
 
 
 def _values(run: Run, measured: Measured, verdict: Verdict) -> dict[str, Any]:
     """Return what the event holds; a number that JSON does not know (NaN, infinity) is None there."""
-    average = run.history.average
+    average = run.steps.history.average
     divergence = None if average is None else measured.loss - average
     return {
         "loss": json_number(measured.loss),

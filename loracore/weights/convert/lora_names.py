@@ -121,6 +121,6 @@ def _path(target: LoraTarget, index: int) -> str:
     Some transformers versions have a level ``text_model.`` inside their modules, some leave it out; files have it, and
     so have the keys of text encoders.
     """
-    path, key = target.paths[index], target.key.removeprefix(f"lora_{target.part}_")
+    path, key = target.paths[index], target.key.split("_", 2)[-1]  # behind "lora_te1_"; a file's only one has no number
     own = f"_{path.replace('.', '_')}"
     return f"{key.removesuffix(own)}.{path}" if is_text(target.part) and key.endswith(own) else path

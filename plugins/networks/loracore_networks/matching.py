@@ -12,6 +12,7 @@ from loracore import DataError
 from loracore.networks.alphas import alpha_of
 from loracore.networks.spellings import ALPHA
 from loracore_networks.kinds import CHOICES, TITLES, kind_of_tensors
+from loracore_networks.ranks import Size
 
 OTHER_SIZES = "give the network options of its training, or --dim_from_weights"
 _OF_BIAS = "diff_b"
@@ -61,11 +62,16 @@ def check_alpha(found: float, own: float) -> None:
     raise DataError(message, fix=f"{option}give --dim_from_weights")
 
 
-def take_over(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], title: str) -> None:
-    """Copy a file's tensors into an adapter's; raises DataError when names or shapes differ."""
+def take_over(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], title: str, size: Size | None = None) -> None:
+    """Copy a file's tensors into an adapter's; raises DataError, and copies none, when names, shapes or alpha differ.
+
+    Without a ``size`` the alpha is not looked at.
+    """
     refuse_biases(tensors)
     check_names(tensors, own, title)
     check_shapes(tensors, {name: tensor.shape for name, tensor in own.items()})
+    if size is not None:
+        check_alpha(file_alpha(tensors, size.rank), size.alpha)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])

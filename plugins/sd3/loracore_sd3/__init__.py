@@ -136,7 +136,7 @@ def run_started(run: Run) -> None:
     """Show the rank of every layer below the run's header, with `verbose`."""
     if run.config[Sd3NetworkOptions].verbose:
         for entry in run.network.entries:
-            run.progress.say(f"{entry.target.key}: rank {entry.adapter.rank}")
+            run.outlets.progress.say(f"{entry.target.key}: rank {entry.adapter.rank}")
 
 
 @hookimpl

@@ -15,7 +15,8 @@ from loracore.cli.fsdp import wanted_sharding
 from loracore.config.config import Config
 from loracore.config.options import ModelOptions
 from loracore.config.sharding import Sharding
-from tests.conftest import RunCli, install_metadata
+from loracore.testing.installing import install_metadata
+from tests.conftest import RunCli
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -27,10 +28,10 @@ LORACORE_API = 1
 
 @hookimpl
 def run_started(run):
-    parameters = [one for block in run.forward.models.blocks["unet"] for one in block.parameters()]
+    parameters = [one for block in run.steps.forward.models.blocks["unet"] for one in block.parameters()]
     own = sum((one.to_local() if hasattr(one, "to_local") else one).numel() for one in parameters)
     text = f"{own} {sum(one.numel() for one in parameters)}"
-    pathlib.Path(run.files.folder, run.files.name + "-" + os.environ["RANK"]).write_text(text)
+    pathlib.Path(run.results.files.folder, run.results.files.name + "-" + os.environ["RANK"]).write_text(text)
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loracore.cli.plugin_check import fault
+from loracore.cli.plugin_check import verdict
 from loracore.plugins import installed_plugins
 from tests.loracore.cli.conftest import Call
 from tests.loracore.conftest import PLUGIN, TOY_ARCHITECTURE, Install
@@ -25,7 +25,7 @@ def options(): return (Rival,)
 
 def fault_of(name: str) -> str:
     installed = installed_plugins()
-    return fault(next(plugin for plugin in installed if plugin.name == name), installed)
+    return verdict(next(plugin for plugin in installed if plugin.name == name), installed).fault
 
 
 @pytest.mark.usefixtures("toys")

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from loracore.networks.network import Network
-from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_network import adapters_for
 from loracore.types import Models
 from tests.loracore.cli.conftest import Call
 from tests.loracore.weights.network_files import LINEAR, lora, write

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.conftest import RunCli, install_metadata
+from loracore.testing.installing import install_metadata
+from tests.conftest import RunCli
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,4 +13,4 @@ def test_secret_options_and_their_values_are_known() -> None:
 
 
 def test_a_secret_that_is_a_part_of_another_hides_both() -> None:
-    assert without_secrets("abc and abcdef", ["abc", "abcdef"]) == "(hidden) and (hidden)"
+    assert without_secrets("abc and abcdef", ("abcdef", "abc")) == "(hidden) and (hidden)"

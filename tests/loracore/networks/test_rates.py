@@ -145,5 +145,9 @@ def test_parts_are_read_off_keys() -> None:
     assert [part_of(key) for key in keys] == ["te1", "unet", "", ""]
 
 
+def test_a_models_only_text_encoder_has_no_number_in_files() -> None:
+    assert part_of("lora_te_text_model_x.alpha") == "te1"
+
+
 def test_text_encoders_are_numbered() -> None:
     assert [is_text(part) for part in ("te1", "te12", "temporal", "unet")] == [True, True, False, False]

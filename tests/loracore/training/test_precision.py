@@ -29,7 +29,7 @@ class Dtypes:
     @hookimpl
     def step_done(self, run: Run) -> None:
         self.found |= {one.dtype for one in run.network.modules.parameters()}
-        states = run.optimizer.state.values()
+        states = run.moving.optimizer.state.values()
         tensors = [one for state in states for one in state.values() if isinstance(one, torch.Tensor)]
         self.found |= {one.dtype for one in tensors if one.ndim}  # steps are counted in float32
 

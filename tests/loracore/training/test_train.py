@@ -164,7 +164,7 @@ class Poison:
 
     @hookimpl
     def run_finished(self, run: Run) -> None:
-        self.skipped = run.history.skipped
+        self.skipped = run.steps.history.skipped
 
 
 def test_bad_steps_are_never_applied(train_toy: TrainToy) -> None:

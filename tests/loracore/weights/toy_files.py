@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from loracore import FileTensor, Models, Part, PartNames, hookimpl
 from loracore.cli.request import Request, read_request
 from loracore.testing import toy_models
-from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_network import adapters_for
 from loracore.weights.layout import Names, to_file
 
 WIDTH = 8

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from loracore import Models
 from loracore.cli.request import Request, read_request
 from loracore.networks.network import Network
-from loracore.training.assembly.assembling import adapters_for
 from loracore.training.assembly.network_weights import read_network_weights
 from loracore.training.assembly.phases import Loading
+from loracore.training.assembly.run_network import adapters_for
 from loracore.training.assembly.run_targets import run_targets
 from loracore.weights.convert.kohya_keys import under_known_keys
 

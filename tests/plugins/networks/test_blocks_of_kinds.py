@@ -11,7 +11,7 @@ import torch
 from loracore import ConfigError
 from loracore.cli.request import read_request
 from loracore.networks.rates import parameter_groups
-from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_network import adapters_for
 from loracore.training.assembly.run_targets import run_targets
 from loracore.training.assembly.target_list import TargetRow, list_targets
 from tests.plugins.sdxl import tiny

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from loracore import LoraTarget, Models
 from loracore.cli.main import run
 from loracore.cli.request import read_request
-from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_network import adapters_for
 from loracore.training.sampling import attach_weights
 from loracore.weights.headers import read_header
 from tests.plugins.sd3 import tiny

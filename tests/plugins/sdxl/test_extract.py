@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from loracore.cli.main import run
 from loracore.cli.request import read_request
-from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_network import adapters_for
 from loracore.weights.headers import read_header
 from tests.plugins.sdxl import tiny
 from tests.plugins.sdxl.runs import loaded

@@ -16,8 +16,8 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from loracore import Config, Drawing
 from loracore.cli.request import Request, read_request
 from loracore.diffusion.pictures.samplers import ddpm_scheduler
-from loracore.training.assembly.assembling import adapters_for
 from loracore.training.assembly.phases import Loading
+from loracore.training.assembly.run_network import adapters_for
 from loracore.training.sampling import Sampling, sample
 from tests.plugins.sdxl.runs import config_of
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from loracore import Models
 from loracore.cli.main import run
 from loracore.cli.request import Request, read_request
-from loracore.training.assembly.assembling import adapters_for
+from loracore.training.assembly.run_network import adapters_for
 from loracore.training.sampling import attach_weights
 from tests.plugins.sdxl import tiny
 from tests.plugins.sdxl.runs import loaded

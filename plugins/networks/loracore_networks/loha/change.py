@@ -13,7 +13,7 @@ from loracore.networks.spellings import ALPHA
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.building import run_dropouts
 from loracore_networks.lora.options import lora_options
-from loracore_networks.matching import check_alpha, check_file, file_alpha, shape_in_file, take_over
+from loracore_networks.matching import check_file, file_alpha, shape_in_file, take_over
 from loracore_networks.place import Place, refuse_separate
 from loracore_networks.ranks import Size, chosen_size
 
@@ -58,8 +58,7 @@ class LohaChange(WeightChange):
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the factors; raises DataError when names, shapes or alpha differ."""
-        take_over(dict(self.tensors), tensors, _TITLE)
-        check_alpha(file_alpha(tensors, self._size.rank), self._size.alpha)
+        take_over(dict(self.tensors), tensors, _TITLE, self._size)
 
     def shrink(self, factor: Tensor) -> None:
         """Scale the first factor."""

@@ -16,9 +16,9 @@ from loracore_networks.lokr.options import LokrOptions
 from loracore_networks.lokr.shapes import T2, W1, W1_A, W1_B, W2, W2_A, W2_B, Shapes, designed_shapes, shapes_of_file
 from loracore_networks.lora.building import run_dropouts
 from loracore_networks.lora.options import lora_options
-from loracore_networks.matching import check_alpha, file_alpha, take_over
+from loracore_networks.matching import file_alpha, take_over
 from loracore_networks.place import Place, refuse_separate
-from loracore_networks.ranks import chosen_size
+from loracore_networks.ranks import Size, chosen_size
 
 _TITLE = TITLES["lokr"]
 
@@ -61,9 +61,7 @@ class LokrChange(WeightChange):
 
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the factors; raises DataError when names, shapes or, where it matters, alpha differ."""
-        take_over(dict(self.tensors), tensors, _TITLE)
-        if self._has_rank:
-            check_alpha(file_alpha(tensors, self._rank), self._alpha)
+        take_over(dict(self.tensors), tensors, _TITLE, Size(self._rank, self._alpha) if self._has_rank else None)
 
     def shrink(self, factor: Tensor) -> None:
         """Scale the first factor."""

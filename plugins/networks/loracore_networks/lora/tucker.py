@@ -18,7 +18,8 @@ from loracore.networks.third_factor import folded
 from loracore.weights.factors import row_slices
 from loracore_networks.kinds import TITLES
 from loracore_networks.lora.convolution import ConvShape
-from loracore_networks.matching import check_alpha, file_alpha, take_over
+from loracore_networks.matching import take_over
+from loracore_networks.ranks import Size
 
 
 class TuckerAdapter(Adapter):
@@ -63,8 +64,7 @@ class TuckerAdapter(Adapter):
     def load_file_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the factors; raises DataError when names, shapes or the scale differ."""
         own = {DOWN: self.down, MID: self.mid, UP: self.up}
-        take_over(own, tensors, TITLES["lora"])
-        check_alpha(file_alpha(tensors, self.rank), self._alpha)
+        take_over(own, tensors, TITLES["lora"], Size(self.rank, self._alpha))
 
     def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
         """Return Σ up · mid · down · alpha / rank in the shape of the layer's weight, on which it does not depend."""

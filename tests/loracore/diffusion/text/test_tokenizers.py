@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.loracore.diffusion.text.test_sentencepiece import piece
 from tokenizers import Tokenizer, models
 from transformers import T5Tokenizer
 
@@ -14,6 +13,7 @@ from loracore.diffusion.quiet import quiet_libraries
 from loracore.diffusion.text.tokenizers import find_t5_tokenizer, find_tokenizer
 from loracore.errors import DataError
 from loracore.testing import tiny_models
+from tests.loracore.diffusion.text.test_sentencepiece import piece
 
 
 @pytest.fixture

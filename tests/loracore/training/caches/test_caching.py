@@ -17,12 +17,12 @@ from loracore.data.reading import Reading
 from loracore.data.scanning import scan
 from loracore.data.store.memory import MemoryStore
 from loracore.data.store.store import Store
+from loracore.testing.installing import install_metadata
 from loracore.training.assembly.phases import Loading
 from loracore.training.caches.caching import fill_latents, fill_texts, open_store
 from loracore.training.caches.picture_keys import picture_keys
 from loracore.training.processes import Processes
 from loracore.types import FieldFiles
-from tests.conftest import install_metadata
 from tests.loracore.training.beside import BOTH, Beside
 from tests.loracore.training.conftest import DISK, Trained, Watch, WriteData, aged
 

@@ -229,11 +229,11 @@ def test_text_encoders_that_do_not_train_are_asked_once(draw: Draw) -> None:
 def test_the_vae_waits_on_the_cpu_only_where_pictures_are_cached(draw: Draw) -> None:
     cached, uncached = draw("--sample_at_first"), draw("--sample_at_first", "--no_cache_latents")
     assert cached.run is not None
-    assert cached.run.previews is not None
-    assert cached.run.previews.vae is not None
+    assert cached.run.watch.previews is not None
+    assert cached.run.watch.previews.vae is not None
     assert uncached.run is not None
-    assert uncached.run.previews is not None
-    assert uncached.run.previews.vae is None
+    assert uncached.run.watch.previews is not None
+    assert uncached.run.watch.previews.vae is None
     assert np.array_equal(picture(cached, 0), picture(uncached, 0))
 
 
@@ -241,4 +241,4 @@ def test_a_run_without_prompts_has_no_previews(train_toy: TrainToy) -> None:
     heard = Heard()
     train_toy(plugin=heard)
     assert heard.run is not None
-    assert heard.run.previews is None
+    assert heard.run.watch.previews is None

@@ -13,7 +13,7 @@ from loracore.training.results.retention import Retention, epochs_between, super
 
 
 def retention(folder: Path, *, states: StateOptions | None = None, **saving: Any) -> Retention:
-    return Retention(ResultFiles(folder, "my", "safetensors"), SavingOptions(**saving), states or StateOptions(), 12)
+    return Retention(ResultFiles(folder, "my", ".safetensors"), SavingOptions(**saving), states or StateOptions(), 12)
 
 
 def write(found: Retention, numbers: range, what: str = "network", scope: str = "step") -> list[str]:

@@ -191,9 +191,9 @@ class Unplugged(Listener):
     @hookimpl(trylast=True)
     def step_done(self, run: Run, step: int) -> None:
         if step == run.length.steps:
-            run.writer.settle()
-            shutil.rmtree(run.files.folder)
-            run.files.folder.write_text("in the way", encoding="utf-8")
+            run.results.writer.settle()
+            shutil.rmtree(run.results.files.folder)
+            run.results.files.folder.write_text("in the way", encoding="utf-8")
 
 
 def test_a_network_whose_folder_is_gone_is_saved_in_the_current_one(
@@ -229,7 +229,7 @@ class InTheWay:
 
     @hookimpl
     def run_started(self, run: Run) -> None:
-        run.files.final.mkdir()
+        run.results.files.final.mkdir()
 
 
 class Listening:

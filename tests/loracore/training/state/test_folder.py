@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from loracore.errors import LoracoreError
+from loracore.training.results.outputs import ResultFiles
 from loracore.training.state.folder import (
     TENSORS,
     TREE,
@@ -18,7 +19,6 @@ from loracore.training.state.folder import (
     states_in,
     write_state,
 )
-from loracore.training.state.names import StateNames
 
 VERSIONS = {"loracore": "1"}
 
@@ -39,8 +39,8 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def names(tmp_path: Path) -> StateNames:
-    return StateNames(tmp_path, "toy")
+def names(tmp_path: Path) -> ResultFiles:
+    return ResultFiles(tmp_path, "toy", ".safetensors").states
 
 
 def test_a_state_is_read_as_it_was_written(state: Path) -> None:
@@ -110,7 +110,7 @@ def test_where_there_is_nothing_is_said(tmp_path: Path) -> None:
         read_state(tmp_path / "toy-state")
 
 
-def test_a_state_that_stepped_aside_is_found_and_brought_back(state: Path, names: StateNames) -> None:
+def test_a_state_that_stepped_aside_is_found_and_brought_back(state: Path, names: ResultFiles) -> None:
     state.rename(state.with_name(".toy-state.aside"))  # killed between the two renames
     assert read_state(state)["number"] == 3
     assert states_in(names) == [state]
@@ -118,7 +118,7 @@ def test_a_state_that_stepped_aside_is_found_and_brought_back(state: Path, names
     assert listed(state.parent) == [state.name]
 
 
-def test_leftovers_of_killed_runs_go_and_nothing_else(state: Path, names: StateNames) -> None:
+def test_leftovers_of_killed_runs_go_and_nothing_else(state: Path, names: ResultFiles) -> None:
     shutil.copytree(state, state.with_name(".toy-state.tmp-123"))
     shutil.copytree(state, state.with_name(".toy-state.aside"))
     (state.parent / ".toy-step00000007.safetensors.tmp-123").write_bytes(b"half")

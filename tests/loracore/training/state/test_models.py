@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from loracore.cli.request import read_request
 from loracore.errors import LoracoreError
+from loracore.training.state.models import model_identities
 from tests.loracore.training.state.test_resuming import Seen
 from tests.resumed_runs import interrupted
 from tests.toy_runs import TrainToy
@@ -52,6 +54,14 @@ def test_what_lies_beside_a_models_files_does_not_matter(train_toy: TrainToy, tm
     written(base / "unet" / "model.fp16.safetensors")
     (base / "readme.txt").write_text("more", encoding="utf-8")
     assert train_toy(*words, "--resume", str(state)).exists()
+
+
+def test_files_that_were_looked_at_are_not_read_again(toy_config: Path, tmp_path: Path) -> None:
+    model = written(tmp_path / "base.safetensors")
+    config = read_request([str(toy_config), MODEL, str(model)]).config
+    known = model_identities(config)
+    model.unlink()
+    assert model_identities(config, known) == known != model_identities(config)
 
 
 def test_a_folder_with_another_file_is_another_model(train_toy: TrainToy, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_steps_do_round_by_chance(train_toy: TrainToy, tmp_path: Path) -> None:
 
         @hookimpl
         def run_started(self, run: Run) -> None:
-            run.optimizer.register_step_pre_hook(reseed)
+            run.moving.optimizer.register_step_pre_hook(reseed)
 
     more = (*BY_CHANCE, "--save_state_on_train_end", "--output_dir")
     alone = train_toy(*more, str(tmp_path / "alone"))

@@ -36,7 +36,7 @@ class Seen:
     def step_done(self, run: Run, step: int, ids: tuple[str, ...]) -> None:
         self.steps.append(step)
         self.ids.append(ids)
-        self.rates.append(run.schedule.rates()["unet"])
+        self.rates.append(run.moving.schedule.rates()["unet"])
 
     @property
     def note(self) -> str:

@@ -117,7 +117,7 @@ class Averaged:
 
 
 def _averages(run: Run) -> list[torch.Tensor]:
-    return [] if run.ema is None else list(run.ema.averages.values())
+    return [] if run.moving.ema is None else list(run.moving.ema.averages.values())
 
 
 @pytest.mark.parametrize("precision", [(), ("--save_precision", "float")])

@@ -57,7 +57,7 @@ class FailsInForward:
     def step_done(self, run: Run, step: int) -> None:
         self._taken = step
         if self._inside and step == self._step - 1:
-            run.optimizer.register_step_pre_hook(_fail)
+            run.moving.optimizer.register_step_pre_hook(_fail)
 
     @hookimpl(tryfirst=True)
     def draw_timesteps(self) -> None:
@@ -203,7 +203,7 @@ def test_a_state_with_worthless_averages_is_refused_alone(train_toy: TrainToy, t
     class Overflowing(Told):
         @hookimpl(tryfirst=True, specname="step_done")
         def poison(self, run: Run) -> None:
-            for values in run.optimizer.state.values():
+            for values in run.moving.optimizer.state.values():
                 values["exp_avg_sq"].view(-1)[0] = float("inf")
 
     told = Overflowing()
@@ -276,8 +276,8 @@ def test_an_interrupted_network_goes_elsewhere_when_its_folder_takes_nothing(
         @hookimpl(tryfirst=True, specname="step_done")
         def lose(self, run: Run, step: int) -> None:
             if step == self.step:
-                shutil.rmtree(run.files.folder)
-                run.files.folder.write_text("in the way", encoding="utf-8")
+                shutil.rmtree(run.results.files.folder)
+                run.results.files.folder.write_text("in the way", encoding="utf-8")
 
     with pytest.raises(Interrupted) as caught:
         train_toy("--output_dir", str(tmp_path / "drive"), plugin=Lost(2))
@@ -327,7 +327,7 @@ def test_a_failing_save_does_not_hide_the_first_error(
     def broken(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("loracore.training.steps.ending.store_state", broken)
+    monkeypatch.setattr("loracore.training.run.Run.store_state", broken)
     with pytest.raises(ZeroDivisionError):
         train_toy(plugin=Told(fails_at=3))
     assert "step 3 could not be saved" in capfd.readouterr().err

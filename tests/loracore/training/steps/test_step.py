@@ -103,7 +103,7 @@ def test_a_multiplier_scales_what_the_adapters_add(train_toy: TrainToy, data_set
 def test_models_draw_from_the_generator_of_the_step_and_micro_batch(train_toy: TrainToy) -> None:
     def look(run: Run) -> None:
         for step, micro in ((1, 0), (1, 1), (2, 0)):
-            run.forward.seed_model(step, micro)
+            run.steps.forward.seed_model(step, micro)
             drawn.append(torch.rand(3))
             torch.manual_seed(derive_seed(run.seed, "model", step, micro))
             assert torch.equal(drawn[-1], torch.rand(3))
@@ -139,15 +139,15 @@ def losses_at(forward: Forward, examples: Examples, timestep: float) -> Tensor:
 def test_a_validation_loss_is_the_same_whenever_it_is_asked_for(train_toy: TrainToy) -> None:
     def look(run: Run) -> None:
         examples = first_examples(run)
-        prepared = run.forward.validation_batch(examples)
-        losses = run.forward.validation_losses(prepared, 500)
+        prepared = run.steps.forward.validation_batch(examples)
+        losses = run.steps.forward.validation_losses(prepared, 500)
         assert losses.shape == (len(examples.ids),)
         assert losses.dtype == torch.float32
         assert not losses.requires_grad
-        assert not torch.equal(losses, run.forward.validation_losses(prepared, 100))
-        assert torch.equal(losses, run.forward.validation_losses(prepared, 500))
-        assert torch.equal(losses, losses_at(run.forward, replace(examples, epoch=7), 500))
-        assert not torch.equal(losses, losses_at(replace(run.forward, seed=run.seed + 1), examples, 500))
+        assert not torch.equal(losses, run.steps.forward.validation_losses(prepared, 100))
+        assert torch.equal(losses, run.steps.forward.validation_losses(prepared, 500))
+        assert torch.equal(losses, losses_at(run.steps.forward, replace(examples, epoch=7), 500))
+        assert not torch.equal(losses, losses_at(replace(run.steps.forward, seed=run.seed + 1), examples, 500))
         seen.append(losses)
 
     seen: list[Tensor] = []
@@ -158,8 +158,8 @@ def test_a_validation_loss_is_the_same_whenever_it_is_asked_for(train_toy: Train
 def test_a_validation_loss_is_that_of_a_batch_of_any_size(train_toy: TrainToy) -> None:
     def look(run: Run) -> None:
         examples = first_examples(run)
-        together = losses_at(run.forward, examples, 300)
-        apart = [losses_at(run.forward, sample(examples, row), 300) for row in range(len(examples.ids))]
+        together = losses_at(run.steps.forward, examples, 300)
+        apart = [losses_at(run.steps.forward, sample(examples, row), 300) for row in range(len(examples.ids))]
         torch.testing.assert_close(together, torch.cat(apart))
         seen.append(together)
 
@@ -188,7 +188,7 @@ def sample(examples: Examples, row: int) -> Examples:
 
 def test_validation_leaves_no_trace_in_training(train_toy: TrainToy) -> None:
     def look(run: Run) -> None:
-        losses_at(run.forward, first_examples(run), 500)
+        losses_at(run.steps.forward, first_examples(run), 500)
 
     plain, watched = Losses(), Losses()
     train_toy(plugin=plain)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loracore import TrainingOptions
-from loracore.config.optimizer_names import NAMED, REFUSED, TORCH_OPTIMIZERS
+from loracore.config.updates.optimizer_names import NAMED, REFUSED, TORCH_OPTIMIZERS
 from loracore.networks.rates import ParameterGroup
 from loracore.training.updates.optimizers import build_optimizer
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from loracore import ConfigError, Event, TrainingOptions, hookimpl
-from loracore.config.optimizer_arguments import parse_arguments
+from loracore.config.updates.optimizer_arguments import parse_arguments
 from loracore.networks.rates import ParameterGroup
 from loracore.training.run import Run
 from loracore.training.telling.scalars import Scalars, scalars
@@ -97,7 +97,7 @@ class Sizes:
 
     @hookimpl
     def step_done(self, run: Run) -> None:
-        self.own.append(run.optimizer.param_groups[0]["d"])
+        self.own.append(run.moving.optimizer.param_groups[0]["d"])
 
     @hookimpl
     def happened(self, run: Run, event: Event) -> None:

@@ -73,11 +73,11 @@ class Averages:
     @hookimpl(tryfirst=True)
     @torch.no_grad()
     def step_done(self, run: Run, step: int) -> None:
-        (group,) = run.optimizer.param_groups
+        (group,) = run.moving.optimizer.param_groups
         beta, trained = group["betas"][0], [one.clone() for one in group["params"]]
         self.trained[step] = copied(run)
         for one in group["params"]:
-            one.copy_((one - (1 - beta) * run.optimizer.state[one]["z"]) / beta)
+            one.copy_((one - (1 - beta) * run.moving.optimizer.state[one]["z"]) / beta)
         self.read[step] = copied(run)
         for one, before in zip(group["params"], trained, strict=True):
             one.copy_(before)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from loracore import ConfigError, TrainingOptions
-from loracore.config.schedule_names import REFUSED_SCHEDULES, TORCH_SCHEDULES
-from loracore.training.updates.schedule_choice import schedule_class
+from loracore.config.updates.schedule_choice import schedule_class
+from loracore.config.updates.schedule_names import REFUSED_SCHEDULES, TORCH_SCHEDULES
 from loracore.training.updates.schedules import ClassSchedule, Schedule, build_schedule
 from tests.loracore.training.updates.every_optimizer import built, parameters
 

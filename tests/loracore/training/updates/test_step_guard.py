@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from loracore.config.optimizer_names import named_optimizer, package_of
+from loracore.config.updates.optimizer_names import named_optimizer, package_of
 from loracore.training.updates.optimizer_state import optimizer_state
 from loracore.training.updates.step_guard import StepGuard, guarded_step
 from tests.loracore.training.updates.every_optimizer import (

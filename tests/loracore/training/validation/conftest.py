@@ -73,7 +73,7 @@ class Validations(Watch):
     def record(self) -> dict[str, Any]:
         """What the run knows of its validations at its end."""
         assert self._run is not None
-        return self._run.validations.state()
+        return self._run.watch.validations.state()
 
     @property
     def values(self) -> list[dict[str, Any]]:

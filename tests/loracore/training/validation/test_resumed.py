@@ -42,7 +42,7 @@ class Told:
     def kept(self) -> set[str]:
         """The names of the files that it takes for the best ones."""
         assert self.run is not None
-        return {self.run.files.best(step).name for step in self.run.validations.kept}
+        return {self.run.results.files.best(step).name for step in self.run.watch.validations.kept}
 
 
 class Impatient(Told):
@@ -121,7 +121,7 @@ class BlocksBest:
 
     @hookimpl
     def run_started(self, run: Run) -> None:
-        run.files.best(self._step).mkdir()
+        run.results.files.best(self._step).mkdir()
 
 
 def test_a_best_file_stays_when_its_better_one_could_not_be_written(train_toy: TrainToy) -> None:

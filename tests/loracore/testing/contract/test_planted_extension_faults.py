@@ -1,0 +1,201 @@
+"""An extension with one thing wrong: the contract check names the hook, the file, and what to do."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loracore.testing import ContractError, check_extension, install_metadata
+
+#: Replaces pieces of the extension's source and checks the plugin that this makes.
+Check = Callable[..., None]
+
+MODULE = "planted_extension"
+SOURCE = '''\
+"""A loss weighting by the noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from loracore import Config, Finding, NoisyBatch, Prediction, hookimpl, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LORACORE_API = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LeanOptions:
+    """What leans on the noise."""
+
+    lean_power: Annotated[float, option("power of the noise level", ge=0, le=4)] = 1.0
+
+
+@hookimpl
+def options() -> tuple[type, ...]:
+    """Return the options."""
+    return (LeanOptions,)
+
+
+@hookimpl(wrapper=True)
+def loss_weighting(batch: NoisyBatch, prediction: Prediction, config: Config) -> Generator[None, Tensor, Tensor]:
+    """Return the weights times the noise level."""
+    weights = yield
+    return weights * batch.sigma ** config[LeanOptions].lean_power
+'''
+ANSWER = "    return weights * batch.sigma ** config[LeanOptions].lean_power\n"
+COUNTED = ANSWER.replace("weights *", "weights * len(COUNT) *")
+COUNTING = """
+
+COUNT = [0]
+
+
+@hookimpl
+def step_done(step: int) -> None:
+    COUNT.append(step)
+"""
+FORGETTING = """
+
+@hookimpl
+def run_started() -> None:
+    COUNT[:] = [0]
+"""
+OWNED = """
+
+@hookimpl
+def predict_noise(batch: NoisyBatch) -> Prediction:
+    return Prediction(batch.noise, batch.noise)
+"""
+DETACHED = """
+
+@hookimpl(wrapper=True)
+def predict_noise() -> Generator[None, Prediction, Prediction]:
+    prediction = yield
+    return replace(prediction, output=prediction.output.detach())
+"""
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Check]:
+    site = tmp_path / "site"
+    install_metadata(site, "loracore-planted", "0.3", {"loracore.extensions": {"planted": MODULE}})
+    monkeypatch.syspath_prepend(str(site))
+
+    def checked(*changes: tuple[str, str], more: str = "") -> None:
+        source = SOURCE
+        for old, new in changes:
+            assert source.count(old) == 1
+            source = source.replace(old, new)
+        (site / f"{MODULE}.py").write_text(source + more, encoding="utf-8")
+        check_extension("planted")
+
+    yield checked
+    sys.modules.pop(MODULE, None)
+
+
+def planted(check: Check, *changes: tuple[str, str], more: str = "") -> ContractError:
+    """Return what is said of the extension with these changes."""
+    with pytest.raises(ContractError) as caught:
+        check(*changes, more=more)
+    assert str(caught.value).startswith("extension 'planted' (loracore-planted 0.3) breaks the contract")
+    return caught.value
+
+
+def assert_told(error: ContractError, hook: str, *words: str) -> None:
+    """Look for a fault of this hook, in the planted file, that says these words."""
+    own = [str(fault) for fault in error.faults if fault.hook == hook]
+    assert any(all(word in said for word in words) for said in own), str(error)
+    assert all(re.search(rf"\({MODULE}\.py(:\d+)?\)", said) for said in own), str(error)
+
+
+def test_an_extension_without_faults_passes(check: Check) -> None:
+    check()
+
+
+def test_a_wrapper_that_yields_but_returns_none(check: Check) -> None:
+    error = planted(check, (ANSWER, "    weights * batch.sigma\n"))
+    assert_told(error, "loss_weighting", "yields but returns None", "return the answer: `answer = yield`")
+
+
+def test_a_prediction_that_is_written_into(check: Check) -> None:
+    error = planted(check, (ANSWER, "    prediction.output.mul_(0.5)\n" + ANSWER))
+    assert_told(error, "loss_weighting", "writes into", "prediction.output", "dataclasses.replace")
+
+
+def test_weights_that_are_written_into(check: Check) -> None:
+    error = planted(check, (ANSWER, "    return weights.mul_(batch.sigma)\n"))
+    assert_told(error, "loss_weighting", "writes into what it is given: the answer below", "make a new tensor")
+
+
+def test_weights_of_another_shape(check: Check) -> None:
+    error = planted(check, (ANSWER, ANSWER.rstrip() + " * prediction.output.mean((1, 2))[:, :1]\n"))
+    assert_told(error, "loss_weighting", "has shape [2, 2]", "where [2] is asked for", "return tensors of the shapes")
+
+
+def test_weights_below_zero(check: Check) -> None:
+    error = planted(check, (ANSWER, ANSWER.replace("return weights", "return -weights")))
+    assert_told(error, "loss_weighting", "below 0", "return factors of 0 and above")
+
+
+def test_an_answer_of_another_kind(check: Check) -> None:
+    error = planted(check, (ANSWER, "    return 0.5\n"))
+    assert_told(error, "loss_weighting", "returns float where Tensor is asked for", "return Tensor")
+
+
+def test_torch_at_import(check: Check) -> None:
+    error = planted(check, ("LORACORE_API = 1", "import torch\n\nLORACORE_API = 1"))
+    assert_told(error, "import", "brings torch", "import it inside the hooks")
+
+
+def test_a_hook_that_the_architecture_owns(check: Check) -> None:
+    error = planted(check, more=OWNED)
+    assert_told(error, "predict_noise", "that the architecture answers", "@hookimpl(wrapper=True)")
+
+
+def test_a_hook_that_raises(check: Check) -> None:
+    error = planted(check, (ANSWER, "    return weights / config[LeanOptions].missing\n"))
+    assert_told(error, "loss_weighting", "raises AttributeError", "mend this line")
+
+
+def test_numbers_from_the_global_generator(check: Check) -> None:
+    error = planted(check, (ANSWER, "    return weights * weights.new_empty(len(weights)).uniform_()\n"))
+    assert_told(error, "loss_weighting", "asked twice", "global generator", "draw from rng")
+
+
+def test_a_gradient_that_is_cut_off(check: Check) -> None:
+    assert_told(planted(check, more=DETACHED), "predict_noise", "output has lost its gradient", "without detach()")
+
+
+def test_a_run_that_depends_on_the_run_before(check: Check) -> None:
+    error = planted(check, (ANSWER, COUNTED), more=COUNTING)
+    assert_told(error, "a run", "two runs with the same seed end differently", "keep nothing between two runs")
+
+
+def test_a_run_that_cannot_be_resumed_exactly(check: Check) -> None:
+    error = planted(check, (ANSWER, COUNTED), more=COUNTING + FORGETTING)
+    assert_told(error, "a resumed run", "ends otherwise than one that never was", "keep nothing between two steps")
+
+
+def test_an_event_hook_that_raises_in_a_run(check: Check) -> None:
+    error = planted(check, more="\n\n@hookimpl\ndef step_done(step: int) -> None:\n    assert step > 5\n")
+    assert_told(error, "step_done", "raises AssertionError", "mend it")
+
+
+def test_an_option_without_effect(check: Check) -> None:
+    error = planted(check, (ANSWER, "    return weights * batch.sigma\n"))
+    assert_told(error, "option lean_power", "changes neither the trained file", 'Finding("without effect", …)')
+
+
+def test_no_hook_at_all(check: Check) -> None:
+    error = planted(check, ("@hookimpl(wrapper=True)\ndef loss_weighting", "def weighting"))
+    assert_told(error, "hooks", "answers no hook of a run", "@hookimpl(wrapper=True)")
