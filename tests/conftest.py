@@ -15,7 +15,7 @@ DATA = Path(__file__).parent / "data"
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def own_home(loracore_home: Path) -> Path:
     """Give all tests a home of their own, whether they ask or not."""
     return loracore_home

@@ -51,17 +51,17 @@ class Train(Protocol):
         """Return the final file of a run; ``plugin`` hears and wraps its hooks."""
 
 
-@pytest.fixture(scope="session")
-def loracore_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give a home folder of the tests' own, from here to the end of the session, also for processes that they start.
+@pytest.fixture
+def loracore_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a home folder of the tests' own, the same for all that ask, in this process and in those that they start.
 
     What loracore keeps between runs lies there and not in yours.
     """
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(home))
-        patch.setenv("USERPROFILE", str(home))
-        yield home
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    return home
 
 
 @pytest.fixture

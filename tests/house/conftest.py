@@ -30,8 +30,8 @@ def core() -> Sources:
 
 @pytest.fixture(scope="session")
 def plugins() -> Sources:
-    """Return the modules of our plugins' packages, by path from the root."""
-    return _parsed("plugins/*/loracore_*/**/*.py")
+    """Return the modules of our plugins' packages and of the examples, by path from the root."""
+    return {**_parsed("plugins/*/loracore_*/**/*.py"), **_parsed("examples/*/loracore_*/**/*.py")}
 
 
 @pytest.fixture(scope="session")

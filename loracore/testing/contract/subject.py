@@ -12,13 +12,12 @@ import pluggy
 import tomli_w
 
 from loracore.cli.request import Request, read_request
-from loracore.config.datasets import read_datasets
 from loracore.errors import PluginError
 from loracore.hookspecs import API_VERSION
 from loracore.plugins import InstalledPlugin, Kind, find_plugin, import_plugin
 from loracore.testing.contract.faults import ContractError, Fault, place, raised_at
 from loracore.testing.tiny_data import write_pictures
-from loracore.training.train import train
+from loracore.testing.tiny_run import tiny_options, train_here
 
 #: What names a plugin of each kind in a run.
 _NAMED_BY: Mapping[str, str] = {"architecture": "arch", "network": "network_module", "extension": "extensions"}
@@ -39,18 +38,11 @@ class Subject:
 
     def request(self, **options: Any) -> Request:  # whatever a configuration file may hold
         """Return a run of it, with more or other options, read and checked as from a configuration file."""
-        path = self.folder / "run.toml"
-        path.write_text(tomli_w.dumps({**self.options, **options}), encoding="utf-8")
-        return read_request([str(path)])
+        return read_request([str(self._written(options))])
 
     def train(self, name: str, *watchers: object, **options: Any) -> Path:  # as above
         """Train in this process and return the final file; ``watchers`` are registered as plugins, asked first."""
-        request = self.request(output_name=name, **options)
-        for watcher in watchers:
-            request.plugins.register(watcher)
-        path = train(request.config, request.plugins, read_datasets(request.config, request.document), request.notes)
-        assert path is not None
-        return path
+        return train_here([str(self._written({"output_name": name, **options}))], watchers)
 
     def answers(self, hook: str, manager: pluggy.PluginManager) -> bool:
         """Tell whether the plugin itself implements a hook."""
@@ -59,6 +51,11 @@ class Subject:
     def fault(self, hook: str, message: str, fix: str) -> Fault:
         """Return a fault of one of its hooks, with the place of its implementation."""
         return Fault(hook, place(vars(self.module).get(hook, self.module)), message, fix)
+
+    def _written(self, options: Mapping[str, Any]) -> Path:
+        path = self.folder / "run.toml"
+        path.write_text(tomli_w.dumps({**self.options, **options}), encoding="utf-8")
+        return path
 
 
 def subject(kind: Kind, name: str, options: Mapping[str, Any], folder: Path) -> Subject:
@@ -69,26 +66,10 @@ def subject(kind: Kind, name: str, options: Mapping[str, Any], folder: Path) -> 
     imported or speaks another version of the plugin API.
     """
     plugin = find_plugin(kind, name)
-    defaults = {
-        "arch": "toy",
-        "network_module": "toy",
-        "pretrained_model_name_or_path": "loracore/toy",
-        "resolution": 64,
-        "enable_bucket": True,
-        "min_bucket_reso": 32,
-        "max_bucket_reso": 128,
-        "bucket_reso_steps": 16,
-        "train_batch_size": 2,
-        "learning_rate": 1e-2,
-        "max_train_steps": 2,
-        "seed": 1,
-        "caption_extension": ".txt",
-        "console_log_level": "WARNING",
-        "output_dir": str(folder / "out"),
-    }
-    named = [name] if kind == "extension" else name
-    pictures = {"train_data_dir": str(write_pictures(folder / "pictures"))}
-    run = {**defaults, **pictures, _NAMED_BY[kind]: named, **options}
+    run = tiny_options(write_pictures(folder / "pictures"), folder / "out")
+    del run["network_train_unet_only"]  # text encoders train wherever there are places in them
+    run |= {"max_train_steps": 2, "console_log_level": "WARNING"}
+    run |= {_NAMED_BY[kind]: [name] if kind == "extension" else name, **options}
     return Subject(plugin, _imported(plugin), run, folder)
 
 

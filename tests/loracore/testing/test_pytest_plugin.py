@@ -50,6 +50,10 @@ def test_home(loracore_home):
     assert Path.home() == loracore_home
 
 
+def test_the_home_of_tests_that_do_not_ask_is_theirs(tmp_path_factory):
+    assert Path.home() != tmp_path_factory.getbasetemp() / "home"
+
+
 def test_an_extension_trains(loracore_install, loracore_train):
     loracore_install("loracore-doubling", "extension", "doubling", DOUBLING, version="0.2")
     assert find_plugin("extension", "doubling").origin == "loracore-doubling 0.2"
@@ -105,7 +109,7 @@ def strangers(tmp_path: Path, loracore_site: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_strangers_tests_have_all_fixtures(strangers: Pytest) -> None:
     done = strangers(test_it=A_STRANGERS_TESTS)
-    assert "5 passed" in done.stdout, done.stdout + done.stderr
+    assert "6 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_plugin_that_is_named_as_well_is_loaded_once(strangers: Pytest, own_home: Path) -> None:

@@ -53,12 +53,17 @@ def assert_alike(one: list[nn.Parameter], other: list[nn.Parameter]) -> None:
         torch.testing.assert_close(flat, plain, rtol=1e-6, atol=1e-7)  # a kernel's vectors end elsewhere
 
 
-@pytest.mark.parametrize("kind", [Adam, AdamW])
 @pytest.mark.parametrize("max_norm", [0.0, 1.0, 1000.0])
-def test_steps_over_buffers_are_the_optimizers_own(kind: type[Optimizer], max_norm: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [(Adam, {}), (AdamW, {}), (Adam, {"decoupled_weight_decay": True}), (AdamW, {"maximize": True})],
+)
+def test_steps_over_buffers_are_the_optimizers_own(
+    kind: type[Optimizer], arguments: dict[str, Any], max_norm: float
+) -> None:
     one, other = parameters(), parameters()
-    flat = updates(one, built(one, kind), flat=True, max_norm=max_norm)
-    plain = updates(other, built(other, kind), flat=False, max_norm=max_norm)
+    flat = updates(one, built(one, kind, **arguments), flat=True, max_norm=max_norm)
+    plain = updates(other, built(other, kind, **arguments), flat=False, max_norm=max_norm)
     torch.testing.assert_close(steps(flat, one, *[()] * 5), steps(plain, other, *[()] * 5))
     assert_alike(one, other)
     assert flat.flat is not None
@@ -108,6 +113,73 @@ def test_what_is_resumed_goes_on_bit_for_bit() -> None:
     after.load(before.state())
     steps(after, second, *[()] * 3, first=3)
     assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
+
+
+def test_tensors_that_others_put_into_parameters_are_stepped() -> None:
+    one, other = parameters(), parameters()
+    flat, plain = updates(one, built(one), flat=True), updates(other, built(other), flat=False)
+    for number in range(4):
+        steps(flat, one, (), first=number)
+        steps(plain, other, (), first=number)
+        for several in (one, other):
+            several[1].data = several[1].data * 0.5
+    assert_alike(one, other)
+    assert flat.flat is not None
+    assert flat.flat.joined
+
+
+def test_groups_that_are_added_later_move() -> None:
+    several, more = parameters(), nn.Parameter(torch.ones(3))
+    own = updates(several, built(several), flat=True)
+    steps(own, several, (), ())
+    own.optimizer.add_param_group({"params": [more], "lr": 0.1})
+    for number in range(2):
+        more.grad = torch.ones(3)
+        steps(own, several, (), first=number)
+    assert (more < 0.9).all()
+
+
+def test_a_state_that_torch_loads_is_gone_on_from() -> None:
+    several = parameters()
+    own = updates(several, built(several), flat=True)
+    steps(own, several, (), ())
+    saved = own.optimizer.state_dict()
+    for group in saved["param_groups"]:
+        group["lr"] = 0.0
+    own.optimizer.load_state_dict(saved)
+    before = [one.detach().clone() for one in several]
+    steps(own, several, (), (), first=2)
+    assert all(torch.equal(a, b) for a, b in zip(before, several, strict=True))
+    assert own.optimizer.state[several[0]]["step"] == 4
+
+
+def test_several_processes_begin_by_themselves_when_one_never_had_a_gradient() -> None:
+    several = parameters()
+    own = updates(several, built(several), flat=True)
+    steps(own, several, (1,), (1,))
+    assert own.flat is not None
+    gradients_of(5, several)
+    assert own.flat.gradients(zeros=True) is None  # whoever has a gradient for it and whoever has not
+    gradients_of(5, several, (1,))
+    assert own.flat.gradients(zeros=True) is None
+
+
+def test_in_several_processes_a_missing_gradient_is_zero() -> None:
+    several = parameters()
+    own = updates(several, built(several), flat=True)
+    steps(own, several, (), ())
+    gradients_of(9, several, (0,))
+    assert own.flat is not None
+    joined = own.flat.gradients(zeros=True)
+    assert joined is not None
+    assert not joined[0][: several[0].numel()].any()
+    assert joined[0].any()
+
+
+def test_parameters_begin_at_whole_words() -> None:
+    several = parameters()
+    updates(several, built(several), flat=True)
+    assert [one.data_ptr() % 32 for one in several] == [0] * len(several)
 
 
 def test_whoever_watches_the_optimizer_is_called() -> None:
