@@ -24,7 +24,7 @@ TEST_TOOLS = (
     ".[optimizers,samplers,tensorboard,wandb]",
 )
 #: A process for each processor, with one thread: many tests are small, and threads would wait for each other.
-SPREAD = ("--numprocesses", "auto", "--dist", "loadfile")
+SPREAD = ("--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder")  # else the longest tests come last
 #: Without these, a test may reach for the network, or fight with its neighbours for the machine's cores.
 QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -39,10 +39,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def reliability(session: nox.Session) -> None:
-    """Kill a run 50 times, and resume every optimizer and feature at every kind of step; the figures come last."""
-    install(session, "pytest", "pytest-timeout", "hypothesis", "setuptools", ".[optimizers]")
+    """Kill a run 50 times, resume every optimizer and feature at every kind of step, and pass the slow tests."""
+    install(session, *TEST_TOOLS)
     env = {**QUIET, "OMP_NUM_THREADS": "1"}
-    session.run("pytest", "-m", "reliability", "tests/reliability", *session.posargs, env=env)
+    session.run("pytest", "-m", "reliability or slow", *session.posargs, env=env)
 
 
 @nox.session
@@ -78,7 +78,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types with mypy --strict; and what `loracore new-plugin` writes, with ruff too, by its own settings."""
     install(session, "mypy", "ruff", "pytest", "hypothesis", "nox", "types-jsonschema", "types-tqdm")
-    session.run("mypy", "loracore", "plugins", "make_demo", "tests", "noxfile.py")
+    examples = [str(module.parent) for module in sorted(Path("examples").glob("*/loracore_*/py.typed"))]
+    session.run("mypy", "loracore", "plugins", "make_demo", "tests", "noxfile.py", *examples)
     for package in new_packages(session):
         with session.chdir(package):
             session.run("mypy", ".")

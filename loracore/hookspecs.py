@@ -300,9 +300,10 @@ def run_started(run: Run) -> None:
 
     Useful in it: ``config``, ``seed``, ``notes``, ``length.steps``, ``length.epochs``, ``start.taken`` (steps before
     the first one), ``network.entries`` (targets and their adapters), ``moving.optimizer``, ``steps.history`` (losses),
-    ``results.files`` (folder and names), ``processes.main``, ``processes.count``, ``processes.device``,
-    ``outlets.progress.say(line)``, ``tell(kind, step, **values)``, ``save(…)``, ``weights_to_read()``,
-    ``control.stop(reason)``.
+    ``results.files`` (folder and names), ``watch.validations``, ``processes.main``, ``processes.count``,
+    ``processes.device``, ``outlets.progress.say(line)``, ``tell(kind, step, **values)``, ``save(…)``,
+    ``save_state(…)``, ``weights_to_read()``, ``control.stop(reason)``. "Versions" in docs/plugins.md says what of each
+    belongs to the contract.
     """
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Literal
 
 import pluggy
 
 from loracore import hookspecs
-from loracore.errors import PluginError, did_you_mean
+from loracore.errors import PluginError, Problem, did_you_mean
 from loracore.package_copies import check_copies
-from loracore.plugin_faults import watch
+from loracore.plugin_faults import place, unknown_hook, watch
 
 Kind = Literal["architecture", "network", "extension", "optimizer"]
 
@@ -26,6 +27,7 @@ GROUPS: Mapping[Kind, str] = {
 }
 #: Optimizers of third parties: the entry point is the class itself, and no hooks go with it.
 OPTIMIZERS = "loracore.optimizers"
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +98,27 @@ def import_plugin(plugin: InstalledPlugin) -> ModuleType:
         raise PluginError(message, fix=_import_fix(plugin, error)) from error
     version = vars(module).get("LORACORE_API")
     if version != hookspecs.API_VERSION:
-        said = "states no LORACORE_API" if version is None else f"was written for plugin API {version}"
+        said = "states no LORACORE_API" if version is None else f"was written for plugin API {version!r}"
+        if not isinstance(version, int | None):
+            said += ", which is no whole number"
         newer = isinstance(version, int) and version > hookspecs.API_VERSION
         message = f"{plugin.title} {said}; this loracore speaks {hookspecs.API_VERSION}"
-        raise PluginError(message, fix="update loracore" if newer else f"update {plugin.package}")
+        raise PluginError(message, fix="update loracore" if newer else _version_fix(plugin, version))
     return module
+
+
+def _version_fix(plugin: InstalledPlugin, version: object) -> str:
+    if isinstance(version, int | None):
+        return f"update {plugin.package}"
+    return f"update {plugin.package}, or write LORACORE_API = {hookspecs.API_VERSION}"
 
 
 def _import_fix(plugin: InstalledPlugin, error: BaseException) -> str:
     """Return what helps against a failing import: where a name of ours is missing, the plugin is of another time."""
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "loracore":
         return f"it wants another loracore: update loracore, or {plugin.package}"
+    if ":" in plugin.module:
+        return f"name the module alone in the entry point, without ':': {plugin.module.partition(':')[0].strip()}"
     return f"repair or update {plugin.package}"
 
 
@@ -118,12 +130,14 @@ def assemble(
     The defaults are registered first, so that everybody else is asked before them; extensions last, so that they are
     asked first. Without ``arch`` or ``network`` the manager can answer for options only.
     """
+    chosen = run_plugins(arch, network, extensions)
+    titles = {plugin.module: plugin.title for plugin in chosen.values()}
     manager = pluggy.PluginManager("loracore")
     manager.add_hookspecs(hookspecs)
     for module in defaults:
-        register_watched(manager, module, f"default {module.__name__}")
-    for role, plugin in run_plugins(arch, network, extensions).items():
-        _register(manager, plugin, role=role)
+        register_watched(manager, module, f"default {module.__name__}", run=titles)
+    for role, plugin in chosen.items():
+        _register(manager, plugin, titles, role=role)
     _check_sound(manager, complete=arch is not None and network is not None)
     return manager
 
@@ -139,26 +153,55 @@ def run_plugins(arch: str | None, network: str | None, extensions: Iterable[str]
     return {**found, **{f"extension {name}": find_plugin("extension", name) for name in extensions}}
 
 
-def register_watched(manager: pluggy.PluginManager, module: ModuleType, name: str, title: str = "") -> None:
+def imported_titles() -> Mapping[str, str]:
+    """Return what users are told of every plugin that this process has imported, by its module; an alias counts not."""
+    plugins = sorted(installed_plugins(), key=lambda plugin: plugin.name, reverse=True)
+    return {plugin.module: plugin.title for plugin in plugins if plugin.module in sys.modules}
+
+
+def register_watched(
+    manager: pluggy.PluginManager,
+    module: ModuleType,
+    name: str,
+    title: str = "",
+    run: Mapping[str, str] = _NOBODY,
+) -> None:
     """Register a plugin's module, with every answer of it watched; the core has no ``title``.
 
-    Raises pluggy.PluginValidationError for hooks that are not as their specifications. That some of it goes away is
-    said by `plugin_notes`, and not here.
+    ``run`` are the titles of all plugins of the run, by their modules. Raises PluginError for hooks that do not exist,
+    pluggy.PluginValidationError for those that are not as their specifications. That some of it goes away is said by
+    `plugin_notes`, and not here.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         manager.register(module, name=name)
-    watch(manager, module, title)
+    _check_names(manager, module, title)
+    watch(manager, module, title, run)
 
 
-def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin, *, role: str) -> None:
+def _check_names(manager: pluggy.PluginManager, module: ModuleType, title: str) -> None:
+    """Raise PluginError for the hooks of a plugin that no specification has."""
+    callers = manager.get_hookcallers(module) or []
+    known = [name for name, one in vars(manager.hook).items() if isinstance(one, pluggy.HookCaller) and one.spec]
+    used = [caller.name for caller in callers]
+    problems = []
+    for caller in (caller for caller in callers if caller.spec is None):
+        for answer in (one for one in caller.get_hookimpls() if one.plugin is module and not one.optionalhook):
+            said = unknown_hook(caller.name, known, used)
+            message = f"{title or module.__name__}, hook '{caller.name}': {said.message}"
+            problems.append(Problem(message, place(answer.function), said.fix))
+    if problems:
+        raise PluginError.of(problems)
+
+
+def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin, run: Mapping[str, str], *, role: str) -> None:
     module = import_plugin(plugin)
     taken = manager.get_name(module)
     if taken is not None:
         message = f"module '{plugin.module}' is both {taken} and {role} of this run"
         raise PluginError(message, fix="name it once")
     try:
-        register_watched(manager, module, role, plugin.title)
+        register_watched(manager, module, role, plugin.title, run)
     except pluggy.PluginValidationError as error:
         message = f"{plugin.title} breaks the hook contract: {error}"
         raise PluginError(message, fix=f"repair or update {plugin.package}") from error
@@ -187,11 +230,6 @@ def _missing(kind: Kind, name: str, every: Sequence[InstalledPlugin]) -> PluginE
 
 def _check_sound(manager: pluggy.PluginManager, *, complete: bool) -> None:
     """Check, from the hook specifications alone, that every hook has its answer and no two plugins fight over one."""
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        message = f"a plugin implements a hook that does not exist: {error}"
-        raise PluginError(message) from error
     for name, caller in vars(manager.hook).items():
         if not isinstance(caller, pluggy.HookCaller) or not caller.spec or not caller.spec.opts.get("firstresult"):
             continue

@@ -11,6 +11,7 @@ from typing import Any
 import pluggy
 
 from loracore.errors import printable
+from loracore.plugin_faults import wanted_answer
 from loracore.trace_words import described
 
 #: Takes one line, without its end.
@@ -34,11 +35,15 @@ def say_on_stderr(line: str) -> None:
     sys.stderr.flush()
 
 
-def asked(answers: Answers, *, first_counts: bool) -> str:
-    """Return who is asked, in this order; of those whose first answer counts only the first, and who wraps it."""
+def asked(answers: Answers, *, first_counts: bool, none_is_fine: bool) -> str:
+    """Return who is asked, in this order, and who wraps it.
+
+    Of those whose first answer counts only the first, or, where he may give None, who is asked then.
+    """
     inside = [_name(answer) for answer in reversed(answers) if not answer.wrapper and not answer.hookwrapper]
     around = [_name(answer) for answer in reversed(answers) if answer.wrapper or answer.hookwrapper]
-    heard = ", ".join(inside[:1] if first_counts else inside) or "nobody"
+    heard = (" else " if first_counts else ", ").join(inside[:1] if first_counts and not none_is_fine else inside)
+    heard = heard or "nobody"
     return f"{heard}, wrapped by {', '.join(around)}" if around else heard
 
 
@@ -68,7 +73,8 @@ class _Trace:
         """Tell what came of it, how long it took and who answered."""
         took = 1000 * (self._clock() - self._begun.times.pop())
         spec = vars(self._hook)[name].spec
-        who = asked(answers, first_counts=bool(spec and spec.opts.get("firstresult")))
+        none_is_fine = spec is not None and not wanted_answer(spec.function)
+        who = asked(answers, first_counts=bool(spec and spec.opts.get("firstresult")), none_is_fine=none_is_fine)
         if result.exception is not None:
             given = f"raised {type(result.exception).__name__}"
         else:

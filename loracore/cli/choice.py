@@ -9,7 +9,7 @@ from pathlib import Path
 import pluggy
 
 from loracore.config.checking import check
-from loracore.config.declared import Declared, declare
+from loracore.config.declared import Declared, declare, plugin_tables
 from loracore.config.flags import read_flags
 from loracore.config.given import Given
 from loracore.config.options import CORE_OPTIONS, LoggingOptions, PluginOptions
@@ -17,6 +17,7 @@ from loracore.config.sections import read_sections
 from loracore.config.toml_file import read_toml
 from loracore.defaults import DEFAULT_PLUGINS
 from loracore.errors import ConfigError
+from loracore.plugin_faults import answers_by_makers
 from loracore.plugins import assemble, installed_plugins
 
 #: The option tables of one command.
@@ -53,10 +54,15 @@ def run_options(manager: pluggy.PluginManager, choice: PluginOptions, tables: Ta
     owned: list[tuple[str, Iterable[type]]] = [("core", tables), ("core", CORE_OPTIONS)]
     plugins = manager.list_name_plugin()
     for name, plugin in plugins:
-        others = [other for _, other in plugins if other is not plugin]
-        answers = manager.subset_hook_caller("options", others)()
-        owned += [(_owner(name, choice), answer) for answer in answers]
+        owned += [(_owner(name, choice), tables) for tables in own_tables(manager, plugin)]
     return declare(owned)
+
+
+def own_tables(manager: pluggy.PluginManager, plugin: object) -> Sequence[Tables]:
+    """Return the option tables of one plugin of a manager; raises PluginError where they are none."""
+    others = [other for other in manager.get_plugins() if other is not plugin]
+    caller = manager.subset_hook_caller("options", others)
+    return [plugin_tables(answer, wrong) for answer, wrong in answers_by_makers(caller, caller())]
 
 
 def plugin_options(choice: PluginOptions, tables: Tables = ()) -> Declared:

@@ -12,6 +12,7 @@ import click
 
 from loracore.errors import LoracoreError, did_you_mean
 from loracore.plugin_faults import blamed
+from loracore.plugins import imported_titles
 
 _USER_ERROR = 2
 _INTERRUPTED = 130
@@ -100,9 +101,10 @@ def run(argv: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return _INTERRUPTED
-    except Exception as error:
-        if blamed(error):
-            click.echo(f"error: {blamed(error)}", err=True)
+    except (Exception, SystemExit) as error:
+        whose = blamed(error, imported_titles())
+        if whose:
+            click.echo(f"error: {whose}", err=True)
         raise
     return code if isinstance(code, int) else 0
 

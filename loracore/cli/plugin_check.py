@@ -12,11 +12,13 @@ from types import ModuleType
 import pluggy
 
 from loracore import hookspecs
+from loracore.cli.choice import own_tables
 from loracore.config.declared import declare
 from loracore.config.options import CORE_OPTIONS
 from loracore.config.updates.optimizer_names import named_optimizer
 from loracore.errors import LoracoreError
 from loracore.package_copies import check_copies, hidden_copies
+from loracore.plugin_faults import blamed
 from loracore.plugin_notes import plugin_notes
 from loracore.plugins import InstalledPlugin, import_plugin, register_watched
 
@@ -69,13 +71,14 @@ def contract_fault(plugin: InstalledPlugin) -> str:
         if "torch" in sys.modules:
             return "its import brings torch; import the implementation inside the hooks"
         manager = _alone(module, plugin)
-        manager.check_pending()
-        tables = [table for answer in manager.hook.options() for table in answer]
+        tables = [table for several in own_tables(manager, module) for table in several]
         declare([("core", CORE_OPTIONS), (f"{plugin.kind} {plugin.name}", tables)])
         if "torch" in sys.modules:
             return "its options() brings torch; option tables stand in modules without it"
     except (LoracoreError, pluggy.PluginValidationError) as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001  # of its ``options``: whatever it raises is its fault
+        return f"{blamed(error)} {type(error).__name__}: {error}".strip()
     return ""
 
 

@@ -29,7 +29,8 @@ def plugins(*, as_json: bool, check: bool, hooks: bool, words: tuple[str, ...]) 
     With --check the exit code is 1 when a plugin is broken.
 
     With --hooks, CONFIG and options are a run's, like those of `loracore train`: for each hook, in the order of a run,
-    everybody who answers is shown in the order in which they are asked, with the place in the file.
+    everybody who answers is shown in the order in which they are asked, with the place in the file. What `loracore
+    train` registers for itself, to hear of saved states, is not among them.
     """
     if hooks and not check:
         _show_hooks(words, as_json=as_json)

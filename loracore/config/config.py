@@ -147,6 +147,11 @@ class Config:
             if extra.get("hashed_as") and getattr(table, name) is not None
         }
 
+    @property
+    def tables(self) -> tuple[type, ...]:
+        """The dataclasses that declare its options, owner by owner."""
+        return tuple(self._tables)
+
     def given(self, option: str) -> bool:
         """Tell whether the user gave this option, in a file or as a flag."""
         return option in self._places

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,7 @@ from loracore.errors import PluginError, Problem
 Shape = Literal["switch", "one", "list"]
 #: JSON Schema's word for a bound, and its value.
 Bound = tuple[Literal["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"], float]
+_FIELD_FIX = 'write name: Annotated[type, option("one line of help")] = default'
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,35 @@ def declare(owned: Iterable[tuple[str, Iterable[type]]]) -> Declared:
     return Declared(tuple(tables), options, {name: why for table in tables for name, why in refused_by(table).items()})
 
 
+def plugin_tables(answer: object, wrong: Callable[[str, str], PluginError]) -> tuple[type, ...]:
+    """Return the option tables that a plugin answers ``options`` with.
+
+    Where they are no dataclasses whose fields are options, raises what ``wrong`` makes of what the plugin does, and of
+    its cure.
+    """
+    if not isinstance(answer, (tuple, list)) or not all(isinstance(table, type) for table in answer):
+        given = f"the class {answer.__name__}" if isinstance(answer, type) else repr(answer)
+        fix = "return the option dataclasses: return (MyOptions,)"
+        raise wrong(f"gives {given}, and no tuple of classes, as its answer to", fix)
+    problems = [wrong(f"{does}, in its answer to", fix) for table in answer for does, fix in _table_faults(table)]
+    if problems:
+        raise PluginError.of(problem for error in problems for problem in error.problems)
+    return tuple(answer)
+
+
+def _table_faults(table: type) -> Iterator[tuple[str, str]]:
+    """Give what a plugin does wrong with a table, and the cure."""
+    if not is_dataclass(table):
+        yield f"gives {table.__name__}, which is no dataclass", "write @dataclass(frozen=True, slots=True) above it"
+        return
+    try:
+        for found in _table_options("", table):
+            if isinstance(found, Problem):
+                yield f"gives a table whose {found.message}", found.fix
+    except (NameError, TypeError) as error:
+        yield f"gives {table.__name__}, whose fields cannot be read: {type(error).__name__}: {error}", _FIELD_FIX
+
+
 def refused_by(table: type) -> Mapping[str, Refusal]:
     """Return the options of other kinds of plugins that a table refuses with a reason: its class variable REFUSES."""
     found: Mapping[str, Refusal] = vars(table).get("REFUSES", {})
@@ -91,7 +121,8 @@ def _table_options(owner: str, table: type) -> Iterator[Option | Problem]:
         else:
             yield _option(owner, table, field, annotation)
             continue
-        yield Problem(f"field '{field.name}' of {table.__name__} ({owner}) {problem}")
+        whose = f"{table.__name__} ({owner})" if owner else table.__name__
+        yield Problem(f"field '{field.name}' of {whose} {problem}", fix=_FIELD_FIX)
 
 
 def _option(owner: str, table: type, field: Field[Any], annotation: Any) -> Option:

@@ -13,9 +13,9 @@ from loracore.noise.rng import SampleRng
 class Adapter(nn.Module, ABC):
     """The trainable tensors of one target, and what they make of its layers' outputs.
 
-    It holds no reference to the layers. Nothing is kept between two calls of ``forward``: activation checkpointing
-    calls it again in the backward pass and must get the same answer, so that random masks are drawn by ``draw_masks``,
-    once a micro-batch, not inside ``forward``.
+    It holds no reference to the layers, and changes nothing while it is fresh. Nothing is kept between two calls of
+    ``forward``: activation checkpointing calls it again in the backward pass and must get the same answer, so that
+    random masks are drawn by ``draw_masks``, once a micro-batch, not inside ``forward``.
     """
 
     @abstractmethod
@@ -37,7 +37,8 @@ class Adapter(nn.Module, ABC):
     def weight_change(self, index: int, weights: Sequence[Tensor]) -> Tensor:
         """Return what merging adds to the weight of layer ``index``, in float32.
 
-        ``weights`` are those of all layers of the target, in float32, for networks whose change depends on them.
+        ``weights`` are those of all layers of the target, in float32, for networks whose change depends on them. A
+        network whose change is no addition to the weight raises DataError: what merges or converts it ends with that.
         """
 
     def trained_parameters(self) -> Sequence[nn.Parameter]:

@@ -38,11 +38,12 @@ def _nothing() -> None:
 class Run:
     """Everything of one run, built once; what changes with its steps does so inside of what stands here.
 
-    Nothing that a run is made of knows the run: the arrows go one way.
+    Nothing that a run is made of knows the run: the arrows go one way. docs/plugins.md lists what of it plugins may
+    rely on; what says "For the core" they may not.
     """
 
     config: Config
-    hook: pluggy.HookRelay
+    hook: pluggy.HookRelay  # for the core
     processes: Processes
     seed: int
     notes: Sequence[str]  # one line each for the header
@@ -62,7 +63,7 @@ class Run:
             self.hook.happened(run=self, event=Event(kind, step, values))
 
     def tell_steps(self, records: Sequence[StepRecord]) -> None:
-        """Tell of steps whose numbers have become known.
+        """Tell of steps whose numbers have become known. For the core.
 
         Raises SkippedStepsError when too many in a row were skipped, NotFiniteError when that is since the adapters are
         worthless themselves.
@@ -79,7 +80,7 @@ class Run:
         check_skipped(history, most)
 
     def settle(self) -> None:
-        """Wait until every step that was taken is known, and tell of it; every process calls this."""
+        """Wait until every step that was taken is known, and tell of it; every process calls this. For the core."""
         self.tell_steps(self.steps.history.settle())
 
     def weights_to_read(self) -> AbstractContextManager[None]:
@@ -113,7 +114,7 @@ class Run:
         self.store_state(Save(path, step, epoch, reason), then)
 
     def store_state(self, save: Save, then: Callable[[], None] = _nothing) -> None:
-        """Save the state when every step is known already; else as ``save_state`` does."""
+        """Save the state when every step is known already; else as ``save_state`` does. For the core."""
         if self.processes.main:
             content = state_content(self.resumable, save.step, save.epoch)
             job = partial(write_sound_state, save.path, save.step, package_versions(self.config), content)
@@ -121,7 +122,7 @@ class Run:
 
     @property
     def resumable(self) -> Resumable:
-        """What of this run states hold."""
+        """What of this run states hold. For the core."""
         moving, steps = self.moving, self.steps
         return Resumable(
             config=self.config,

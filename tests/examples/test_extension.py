@@ -40,6 +40,21 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
 
 
+def test_the_wheel_holds_the_licence(site: Path) -> None:
+    assert list(site.glob("*.dist-info/licenses/LICENSE"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_wheel_passes_its_own_tests(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SOURCE / "pyproject.toml", tmp_path)
+    words = ("-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "temporary"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_example_is_short() -> None:
     texts = [path.read_text(encoding="utf-8") for path in (SOURCE / "loracore_soft_weighting").rglob("*.py")]
     assert sum(len(text.splitlines()) for text in texts) <= MOST_LINES

@@ -41,5 +41,6 @@ def test_the_wheel_passes_its_own_tests(tmp_path: Path) -> None:
     run(tmp_path, "pip", "wheel", *quiet, "--no-build-isolation", "--wheel-dir", tmp_path, tree)
     (wheel,) = tmp_path.glob("*.whl")
     run(tmp_path, "pip", "install", *quiet, "--target", tmp_path / "site", wheel)
+    assert list((tmp_path / "site").glob("*.dist-info/licenses/LICENSE"))
     said = run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "temporary")
     assert "passed" in said

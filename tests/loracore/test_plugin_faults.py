@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from loracore.defaults import DEFAULT_PLUGINS
 from loracore.errors import ConfigError, PluginError
 from loracore.plugin_faults import blamed, place
-from loracore.plugins import assemble
+from loracore.plugins import assemble, imported_titles
 from tests.loracore.conftest import PLUGIN, Install
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -95,6 +96,52 @@ def test_a_wrapper_that_forgets_to_return_says_what_to_write(install: Install) -
 def test_a_wrapper_that_does_not_yield_once_is_an_error(install: Install, body: str, said: str) -> None:
     with pytest.raises(PluginError, match=said):
         prepared(install, f"@hookimpl(wrapper=True)\ndef prepare_batch():\n    {body}\n")
+
+
+ADAPTER = """
+def forward(batch): return batch.missing
+@hookimpl
+def build_adapter(target): return forward
+"""
+CALLS = PLUGIN + "@hookimpl\ndef prepare_batch(batch, config): return config(batch)\n"
+
+
+def test_an_error_in_another_plugins_code_is_that_plugins(install: Install) -> None:
+    module = install("loracore-bad", "network", "bad", PLUGIN + ADAPTER)
+    install("caller", "extension", "caller", CALLS)
+    manager = assemble("toy", "bad", ["caller"], DEFAULT_PLUGINS)
+    forward = vars(sys.modules[module])["forward"]
+    with pytest.raises(AttributeError) as caught:
+        manager.hook.prepare_batch(batch=None, rng=None, training=True, config=forward)
+    assert blamed(caught.value) == (
+        "network 'bad' (loracore-bad 1.5) fails, while extension 'caller' (caller 1.5) answers the hook "
+        "'prepare_batch':"
+    )
+
+
+def test_an_error_outside_of_every_hook_is_that_of_the_plugin_whose_code_it_is(install: Install) -> None:
+    module = install("loracore-bad", "network", "bad", PLUGIN + ADAPTER)
+    assemble("toy", "bad", [], DEFAULT_PLUGINS)
+    with pytest.raises(AttributeError) as caught:
+        vars(sys.modules[module])["forward"](None)
+    assert blamed(caught.value, imported_titles()) == "network 'bad' (loracore-bad 1.5) fails:"
+
+
+@pytest.mark.parametrize("source", ["@hookimpl\ndef", "@hookimpl(wrapper=True)\ndef"])
+def test_a_hook_that_ends_the_program_is_a_failing_plugin(install: Install, source: str) -> None:
+    body = "prepare_batch():\n    raise SystemExit(3)\n" + ("    yield\n" if "wrapper" in source else "")
+    with pytest.raises(PluginError, match=r"extension 'odd' \(odd 1\.5\) ends the program in .*SystemExit: 3"):
+        prepared(install, f"{source} {body}")
+
+
+def test_a_generator_as_an_answer_is_read_where_its_error_is_known(install: Install) -> None:
+    source = "@hookimpl\ndef check_options(config):\n    yield 1\n    yield config.broken\n"
+    install("odd", "extension", "odd", PLUGIN + source)
+    manager = assemble("toy", "toynet", ["odd"], DEFAULT_PLUGINS)
+    caller = manager.subset_hook_caller("check_options", [manager.get_plugin("architecture")])
+    with pytest.raises(AttributeError) as caught:
+        caller(config=None)
+    assert "extension 'odd'" in blamed(caught.value)
 
 
 def test_a_wrapper_may_catch_what_is_raised_inside(install: Install) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from loracore.defaults import DEFAULT_PLUGINS
 from loracore.errors import PluginError
-from loracore.plugins import assemble, find_plugin, import_plugin, installed_plugins
+from loracore.plugins import InstalledPlugin, assemble, find_plugin, import_plugin, installed_plugins
 from tests.loracore.conftest import PLUGIN, TOY_ARCHITECTURE, TOY_NETWORK, Install
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -55,6 +55,12 @@ def test_an_import_that_fails_names_plugin_and_reason(install: Install) -> None:
         import_plugin(find_plugin("architecture", "toy"))
 
 
+def test_an_entry_point_that_names_more_than_a_module_is_told_so() -> None:
+    plugin = InstalledPlugin("blot", "network", "loracore_blot:plugin", "loracore-blot", "1.0")
+    with pytest.raises(PluginError, match=r"cannot be imported.*without ':': loracore_blot\b"):
+        import_plugin(plugin)
+
+
 @pytest.mark.usefixtures("toys")
 def test_a_broken_plugin_disturbs_no_run_that_does_not_name_it(install: Install) -> None:
     install("broken", "extension", "broken", "raise RuntimeError")
@@ -76,7 +82,14 @@ def test_an_interrupt_during_an_import_stays_one(install: Install) -> None:
         import_plugin(find_plugin("architecture", "slow"))
 
 
-@pytest.mark.parametrize(("source", "said"), [("", "states no LORACORE_API"), ("LORACORE_API = 99", "plugin API 99")])
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "states no LORACORE_API"),
+        ("LORACORE_API = 99", "plugin API 99"),
+        ("LORACORE_API = '1'", "plugin API '1', which is no whole number; .* write LORACORE_API = 1"),
+    ],
+)
 def test_another_api_version_is_an_error(install: Install, source: str, said: str) -> None:
     install("loracore-toy", "architecture", "toy", source)
     with pytest.raises(PluginError, match=said):
@@ -86,7 +99,8 @@ def test_another_api_version_is_an_error(install: Install, source: str, said: st
 @pytest.mark.usefixtures("toys")
 def test_a_misspelt_hook_is_an_error(install: Install) -> None:
     install("ext", "extension", "ext", PLUGIN + "@hookimpl\ndef step_dun(): pass\n")
-    with pytest.raises(PluginError, match="step_dun"):
+    said = r"ext_ext_module\.py:6: extension 'ext' \(ext 1\.5\), hook 'step_dun': no hook .* 'step_done'\?\)"
+    with pytest.raises(PluginError, match=said):
         run_of_toys("ext")
 
 

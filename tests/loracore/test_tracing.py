@@ -67,7 +67,13 @@ def test_an_error_is_told_and_goes_on_its_way(install: Install) -> None:
     with pytest.raises(ZeroDivisionError):
         manager.hook.demo(config=None)
     assert "demo = raised ZeroDivisionError" in lines[-1]
-    assert lines[-1].endswith("extension ext")
+    assert lines[-1].endswith("extension ext else core (answers)")
+
+
+def test_where_none_is_fine_everybody_is_named_who_may_have_answered(install: Install) -> None:
+    manager, lines = traced(install, PLUGIN + "@hookimpl\ndef field_files(): return None\n")
+    manager.hook.field_files(config=None)
+    assert lines[-1].endswith("  extension ext else core (answers)")
 
 
 def test_a_call_inside_another_is_indented(install: Install) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from diffusers import UNet2DConditionModel
 
-from loracore import Config, ModelOptions, Models, Part, PartNames
+from loracore import Config, ConfigError, ModelOptions, Models, Part, PartNames
 from loracore.diffusion.files.base_parts import base_parts, separate_parts, tell_replaced
 from loracore.diffusion.files.folders import packaged_config
 from loracore.diffusion.files.loading import Precision, building_quietly, check_parts, fill_part
@@ -16,9 +16,11 @@ from loracore.diffusion.files.model_marks import check_marks
 from loracore.diffusion.files.part_kinds import clip_kind, denoiser_kind, models_of, public, vae_kind
 from loracore.diffusion.files.parts import EmptyParts, PartKind, names_in_files, standard_parts, wanted
 from loracore.diffusion.options import VaeOptions
+from loracore.diffusion.text.clip_text import encoder_layers
 from loracore.diffusion.text.text_tokenizers import tokenizers_for
 from loracore_sd15 import recognition
 from loracore_sd15.names import inner_blocks, unet_names
+from loracore_sd15.options import Sd15Options
 from loracore_sd15.targets import block_groups
 
 
@@ -35,6 +37,9 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
 def check(parts: frozenset[Part], config: Config) -> None:
     """Raise LoracoreError for parts, tokenizers or options that do not fit the model; no weights are read."""
     empty = _empty_parts(parts, config, torch.float32)
+    skip, place = config[Sd15Options].clip_skip, config.place("clip_skip")
+    if skip and "te1" in empty and skip > (layers := len(encoder_layers(empty["te1"].module))):
+        raise ConfigError(f"the text encoder has {layers} layers", where=place, fix=f"give {layers} or less")
     tokenizers_for(empty, config)
     tell_replaced(wanted(kinds(), parts), config)
     check_marks(config, [name for part in empty.values() if part.weights for name in part.weights.shapes])

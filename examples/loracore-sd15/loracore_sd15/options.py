@@ -27,9 +27,8 @@ class Sd15Options:
 @hookimpl
 def check_options(config: Config) -> tuple[Finding, ...]:
     """Return what is wrong, unsupported or without effect, the model file's header included."""
-    wrong = tuple(model_findings(config, recognition))
     return (
-        *(wrong or mark_findings(config)),
+        *(tuple(model_findings(config, recognition)) or mark_findings(config)),
         *file_findings(config, {}),
         *unsupported(config, {"v2": "means Stable Diffusion 2, not 1"}),
         *surplus_rates(config, 1, "Stable Diffusion 1 has one, not several,"),
@@ -43,12 +42,11 @@ def check_options(config: Config) -> tuple[Finding, ...]:
 @hookimpl
 def file_metadata(config: Config) -> Mapping[str, str]:
     """Return what tells the field's tools which base model a file is for."""
-    recorded = ("v2", "clip_skip", "max_token_length", "min_snr_gamma", "zero_terminal_snr")
+    recorded = ("v2", "clip_skip", "max_token_length", "min_snr_gamma", "zero_terminal_snr", "debiased_estimation_loss")
     given, ddpm = dict(config), config[DdpmOptions]
     return {
-        **{f"ss_{name}": str(given[name]) for name in recorded},
+        **{f"ss_{name.removesuffix('_loss')}": str(given[name]) for name in recorded},
         "ss_base_model_version": "sd_v1_v" if ddpm.v_parameterization else "sd_v1",
-        "ss_debiased_estimation": str(ddpm.debiased_estimation_loss),
         "modelspec.architecture": "stable-diffusion-v1/lora",
         "modelspec.implementation": "diffusers",
         "modelspec.prediction_type": "v" if ddpm.v_parameterization else "epsilon",

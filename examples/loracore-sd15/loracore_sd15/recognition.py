@@ -13,9 +13,8 @@ from loracore.weights.headers import Shape
 UNET, TE = "model.diffusion_model.", "cond_stage_model.transformer."
 _SDXL, _SD2, _SD3 = "an SDXL model", "a Stable Diffusion 2 model", "a Stable Diffusion 3 model"
 _OTHERS = (
-    *(("conditioner.embedders.", _SDXL), (".label_emb.", _SDXL), ("StableDiffusionXL", _SDXL)),
-    *(("joint_blocks.", _SD3), ("StableDiffusion3", _SD3), ("cond_stage_model.model.", _SD2)),
-    ("double_blocks.", "a FLUX model"),
+    *(("conditioner.embedders.", _SDXL), (".label_emb.", _SDXL), ("StableDiffusionXL", _SDXL), ("joint_blocks.", _SD3)),
+    *(("StableDiffusion3", _SD3), ("cond_stage_model.model.", _SD2), ("double_blocks.", "a FLUX model")),
 )
 _FIX = "give a Stable Diffusion 1 model, or one fine-tuned from it"
 FAMILY = Family("Stable Diffusion 1", "unet", "StableDiffusionPipeline", _OTHERS, _FIX)
@@ -32,8 +31,7 @@ def check_names(shapes: Mapping[str, Shape], path: Path) -> None:
     FAMILY.check_marks(shapes, path)
     if (first := shapes.get(f"{UNET}input_blocks.0.0.weight")) is None:
         raise FAMILY.unknown(shapes, path)
-    projection = shapes.get(f"{UNET}input_blocks.1.1.proj_in.weight", ())
-    linear = len(projection) == 2  # noqa: PLR2004  # a matrix, not a convolution
+    linear = len(shapes.get(f"{UNET}input_blocks.1.1.proj_in.weight", ())) == 2  # noqa: PLR2004  # no convolution
     _check_unet({"in_channels": first[1], "use_linear_projection": linear}, path)
 
 

@@ -30,9 +30,8 @@ def _text_targets(encoder: Any, config: Config) -> Iterator[LoraTarget]:
 
     layers, skip = encoder.config.num_hidden_layers, config[Sd15Options].clip_skip or 1
     skipped = {f"layers.{layers - place}" for place in range(1, skip)}
-    for target in clip_targets(encoder, "te1"):
-        key = target.key.replace("lora_te1_", "lora_te_", 1)
-        yield replace(target, key=key, expected_unused=target.block in skipped)
+    for one in clip_targets(encoder, "te1"):
+        yield replace(one, key=one.key.replace("lora_te1_", "lora_te_", 1), expected_unused=one.block in skipped)
 
 
 def _unet_targets(unet: Any) -> Iterator[LoraTarget]:

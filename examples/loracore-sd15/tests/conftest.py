@@ -59,7 +59,7 @@ def train(loracore_train: Train, tmp_path: Path) -> Train:
     def run(model: Path, name: str, *more: str) -> Path:
         words = ("--arch", "sd15", "--network_module", "lora", "--pretrained_model_name_or_path", str(model))
         sizes = ("--bucket_reso_steps", "64", "--min_bucket_reso", "64", "--max_bucket_reso", "128")
-        both = ("--no_network_train_unet_only", "--max_train_steps", "2", "--output_name", name)
-        return loracore_train(*words, *sizes, *both, *more)
+        both = () if "--network_train_unet_only" in more else ("--no_network_train_unet_only",)
+        return loracore_train(*words, *sizes, *both, "--max_train_steps", "2", "--output_name", name, *more)
 
     return run

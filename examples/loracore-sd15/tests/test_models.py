@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_sd15 import MakeConfig, original_tensors
 from torch import Tensor, nn
 
-from loracore import DataError, Models, Part
+from loracore import ConfigError, DataError, Models, Part
 from loracore.diffusion.files.folders import LocalFolder
 
 ALL: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
@@ -127,3 +127,9 @@ def test_a_missing_tensor_is_told_by_its_name(config: MakeConfig, checkpoint: Pa
     shutil.copytree(checkpoint.with_suffix(""), path.with_suffix(""))
     with pytest.raises(DataError, match=rf"U-Net: the tensor {lost} is missing"):
         check_models(ALL, config(path))
+
+
+def test_no_more_layers_are_skipped_than_there_are(config: MakeConfig, folder: Path) -> None:
+    check_models(ALL, config(folder, clip_skip=3))
+    with pytest.raises(ConfigError, match=r"--clip_skip: the text encoder has 3 layers \(give 3 or less\)"):
+        check_models(ALL, config(folder, clip_skip=4))

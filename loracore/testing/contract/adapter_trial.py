@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from traceback import walk_tb
+from types import FunctionType
 
 import pluggy
 import torch
@@ -63,18 +65,34 @@ class Trial:
         return Fault(f"{kind.__name__}.{method}", place(code), f"{message} ({self.layout.title})", fix)
 
     def tried(self, adapter: Adapter, method: str, check: Callable[[], Iterable[Fault]]) -> Iterator[Fault]:
-        """Give what a check finds; what is raised in it is a fault of the method."""
+        """Give what a check finds; what is raised in it is a fault of the method, or of another that this one calls."""
         try:
             yield from list(check())
         except Exception as error:  # noqa: BLE001  # a stranger's adapter may raise whatever it likes
             said, fix = _told(error), "make it work for every layer that build_adapter gives an adapter"
-            fault, where = self.fault(adapter, method, said, fix), raised_at(error, type(adapter).__module__)
+            raising = _raising(error, type(adapter)) or method
+            fault, where = self.fault(adapter, raising, said, fix), raised_at(error, type(adapter).__module__)
             yield replace(fault, where=where) if ":" in where else fault
 
     def raised(self, hook: str, error: Exception) -> Fault:
         """Return the fault that a hook raises something, with the plugin's own line."""
         where = raised_at(error, self.subject.plugin.module)
         return Fault(hook, where, f"{_told(error)} ({self.layout.title})", "mend this line, or return None")
+
+
+def _raising(error: Exception, kind: type) -> str:
+    """Return the innermost method of the contract that an exception went through; empty where it went through none."""
+    names = {name for name in vars(Adapter) if not name.startswith("_") or name == "__init__"}
+    own = {one.fget if isinstance(one, property) else one for name in names for one in _versions(kind, name)}
+    codes = {one.__code__: one.__name__ for one in own if isinstance(one, FunctionType)}
+    passed = [codes[frame.f_code] for frame, _ in walk_tb(error.__traceback__) if frame.f_code in codes]
+    return passed[-1] if passed else ""
+
+
+def _versions(kind: type, name: str) -> list[object]:
+    """Return what a class and those that it inherits from have under a name, up to the contract's own."""
+    classes = kind.__mro__[: kind.__mro__.index(Adapter)]
+    return [vars(one)[name] for one in classes if name in vars(one)]
 
 
 def _told(error: Exception) -> str:

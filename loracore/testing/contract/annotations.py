@@ -33,6 +33,11 @@ def wrong_annotations(implementation: Callable[..., Any], hook: str, *, wrapper:
             yield name, _name(asked)
 
 
+def accepts_answer(hook: str, answer: object) -> bool:
+    """Tell whether an answer is of the type that a hook's specification asks for."""
+    return accepts(_hints(vars(hookspecs)[hook]).get("return", Any), type(answer))
+
+
 def accepts(wide: Any, narrow: Any) -> bool:
     """Tell whether every value of the type ``narrow`` is one of ``wide``; Any fits everywhere."""
     if wide in {Any, object} or narrow is Any or wide == narrow:

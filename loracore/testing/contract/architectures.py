@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 
+from loracore.testing.contract.batch_checks import batch_faults
 from loracore.testing.contract.bench import Bench, bench
+from loracore.testing.contract.cache_checks import cache_faults
 from loracore.testing.contract.encoding_checks import encoding_faults
 from loracore.testing.contract.faults import CannotGoOn, ContractError, Fault, gathered
 from loracore.testing.contract.model_checks import model_faults
 from loracore.testing.contract.module_checks import implementations, module_faults
 from loracore.testing.contract.result_checks import result_faults
 from loracore.testing.contract.run_checks import run_faults
-from loracore.testing.contract.step_checks import step_faults
+from loracore.testing.contract.step_checks import first_steps, step_faults
 from loracore.testing.contract.subject import Subject, subject
 from loracore.testing.contract.target_checks import target_faults
 from loracore.testing.installing import toys_installed
@@ -64,7 +66,14 @@ def _missing(examined: Subject) -> Iterator[Fault]:
 def _answer_faults(ready: Bench) -> list[Fault]:
     """Return the faults of what its hooks answer, in the order of a run."""
     found = [*model_faults(ready), *encoding_faults(ready), *target_faults(ready)]
-    return [*found, *gathered(partial(step_faults, ready)), *result_faults(ready)]
+    found += gathered(partial(cache_faults, ready), partial(_step_faults, ready))
+    return [*found, *result_faults(ready)]
+
+
+def _step_faults(ready: Bench) -> list[Fault]:
+    """Return the faults of the hooks of a step; other batches are tried when those of a usual one are right."""
+    a, b = first_steps(ready)
+    return step_faults(a, b) or batch_faults(a)
 
 
 def _each_once(found: Sequence[Fault]) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -79,8 +80,21 @@ def bench(subject: Subject) -> Bench:
     try:
         request = subject.request()
         datasets = read_datasets(request.config, request.document)
-    except LoracoreError as error:
-        fix = "give the options that its runs need, or mend check_options"
-        fault = Fault("options of a run", raised_at(error, subject.plugin.module), str(error), fix)
-        raise CannotGoOn(fault) from error
+    except Exception as error:  # a stranger's check_options may raise whatever it likes
+        raise CannotGoOn(unread(subject, error)) from error
     return Bench(subject, request.plugins, request.config.with_datasets(datasets))
+
+
+def unread(subject: Subject, error: Exception) -> Fault:
+    """Return the fault of options that cannot be read: of ``check_options``, or of what the checks were given."""
+    where, said = raised_at(error, subject.plugin.module), f"raises {type(error).__name__}: {error}"
+    if not isinstance(error, LoracoreError):
+        return Fault(
+            "check_options", where, said, "mend this line: it is asked with every default, and without data sets"
+        )
+    problem = error.problems[0]
+    named = re.search(r"the hook '(\w+)'", problem.message)
+    if isinstance(error, PluginError) and named:
+        return subject.fault(named[1], problem.message, problem.fix)
+    fix = "give the options that its runs need, or mend check_options"
+    return Fault("options of a run", where, str(error), fix)

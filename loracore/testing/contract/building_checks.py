@@ -7,16 +7,24 @@ import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from loracore.networks.adapter import Adapter
 from loracore.testing.contract.adapter_trial import Trial, same_tensors
 from loracore.testing.contract.faults import Fault
 
+#: A fresh adapter may compute its zeros by other sums than the layer did.
+_CLOSE = 1e-4
+
 
 def building_faults(trial: Trial) -> Iterator[Fault]:
     """Give the faults of a fresh adapter; the others are looked for when there are none."""
     adapter = trial.new(trial.layout.target())
+    if trial.new(trial.layout.target()) is adapter:
+        message = "it returns the same adapter a second time"
+        yield trial.subject.fault("build_adapter", message, "build a new one in every call, and keep none")
+        return
     yield from trial.tried(adapter, "trained_parameters", lambda: _of_parameters(trial, adapter))
     yield from trial.tried(adapter, "rank", lambda: _of_sizes(trial, adapter))
     yield from trial.tried(adapter, "__init__", lambda: _of_start(trial, adapter))
@@ -51,12 +59,30 @@ def _of_sizes(trial: Trial, adapter: Adapter) -> Iterator[Fault]:
 
 
 def _of_start(trial: Trial, adapter: Adapter) -> Iterator[Fault]:
-    """Look whether seed and key alone decide about the start."""
+    """Look whether seed and key alone decide about the start, and whether nothing is changed there."""
     again = trial.new(trial.layout.target())
     if not same_tensors(adapter.state_dict().values(), again.state_dict().values()):
         message = "two adapters of one target start differently under the same seed"
         fix = "draw from torch's global generator, which is seeded for each target, or from none"
         yield trial.fault(adapter, "__init__", message, fix)
+    if _moves(trial, adapter):
+        message = "a fresh adapter changes the layer's output, so that a run starts from a damaged model"
+        fix = "start so that nothing changes, with a factor of zeros for instance"
+        yield trial.fault(adapter, "__init__", message, fix)
+
+
+def _moves(trial: Trial, adapter: Adapter) -> bool:
+    """Tell whether an adapter changes a layer's numbers; answers of another form are looked at later."""
+    target, inputs = trial.layout.target(), trial.layout.inputs(0)
+    for index, layer in enumerate(target.layers):
+        output = layer(inputs)
+        with torch.no_grad():
+            answer: object = adapter(index, inputs, output.clone(), target.layers)
+        if not isinstance(answer, Tensor) or (answer.shape, answer.dtype) != (output.shape, output.dtype):
+            continue
+        if not torch.allclose(answer, output, rtol=_CLOSE, atol=_CLOSE):
+            return True
+    return False
 
 
 def _of_meta(trial: Trial, adapter: Adapter) -> Iterator[Fault]:

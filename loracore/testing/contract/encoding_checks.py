@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from loracore.testing.contract.bench import Bench
+from loracore.testing.contract.block_checks import order_faults
 from loracore.testing.contract.faults import CannotGoOn, Fault, gathered
 from loracore.testing.contract.probing import Question, differing, purity_faults, tensors_in
 from loracore.types import Latents, Models, TextConditioning
@@ -45,19 +46,21 @@ def _image_faults(bench: Bench) -> Iterator[Fault]:
         kept = [name for name, one in tensors_in(latents).items() if one.requires_grad]
         if kept:
             yield bench.fault(hook, f"{', '.join(kept)} keeps a gradient", "freeze the VAE, and return no parameter")
-        question, other = (_image_question(models, one) for one in (images, others))
+        question, other = (image_question(models, one) for one in (images, others))
         yield from purity_faults(bench, question, other)
         yield from _neighbour_faults(bench, hook, latents, _encoded_images(bench, models, others))
+        yield from _neighbour_faults(bench, hook, latents, _encoded_images(bench, models, images[:1]))
 
 
-def _image_question(models: Models, images: Tensor) -> Question:
+def image_question(models: Models, images: Tensor) -> Question:
+    """Return the question for the latents of pictures."""
     return Question("encode_images", Latents, lambda: {"models": models, "images": images})
 
 
 def _encoded_images(bench: Bench, models: Models, images: Tensor) -> Latents:
     """Return latents of the right shape and of finite numbers; raises CannotGoOn for others."""
     hook = "encode_images"
-    latents: Latents = _image_question(models, images).put(bench)
+    latents: Latents = image_question(models, images).put(bench)
     mean, variance = latents.mean, latents.log_variance
     if mean.ndim != 4 or len(mean) != len(images):  # noqa: PLR2004  # B,C,h,w
         message = f"mean is {list(mean.shape)} for images of {list(images.shape)}, not B,C,h,w"
@@ -76,7 +79,7 @@ def _text_faults(bench: Bench) -> Iterator[Fault]:
     models, hook = bench.load("text"), "encode_text"
     with torch.no_grad():
         said = _encoded_text(bench, models, CAPTIONS)
-        question, other = (_text_question(models, one) for one in (CAPTIONS, OTHER_CAPTIONS))
+        question, other = (text_question(models, one) for one in (CAPTIONS, OTHER_CAPTIONS))
         steadiness = list(purity_faults(bench, question, other))
         yield from steadiness
         if steadiness:
@@ -87,16 +90,18 @@ def _text_faults(bench: Bench) -> Iterator[Fault]:
             yield bench.fault(hook, "says the same of other captions", fix)
         yield from _neighbour_faults(bench, hook, said, beside)
         yield from _neighbour_faults(bench, hook, said, _encoded_text(bench, models, CAPTIONS[:1]))
+        yield from order_faults(bench, models, question)
 
 
-def _text_question(models: Models, captions: Sequence[str]) -> Question:
+def text_question(models: Models, captions: Sequence[str]) -> Question:
+    """Return the question for the conditioning of captions."""
     return Question("encode_text", TextConditioning, lambda: {"models": models, "captions": captions})
 
 
 def _encoded_text(bench: Bench, models: Models, captions: Sequence[str]) -> TextConditioning:
     """Return a conditioning with a row for each caption; raises CannotGoOn for others."""
     hook = "encode_text"
-    said: TextConditioning = _text_question(models, captions).put(bench)
+    said: TextConditioning = text_question(models, captions).put(bench)
     if not said.tensors:
         raise CannotGoOn(bench.fault(hook, "gives no tensors", "return what the denoiser needs of a caption"))
     tensors: Mapping[str, Any] = said.tensors  # whatever a stranger puts there
@@ -113,7 +118,7 @@ def _encoded_text(bench: Bench, models: Models, captions: Sequence[str]) -> Text
 def _neighbour_faults(bench: Bench, hook: str, one: object, other: object) -> Iterator[Fault]:
     """Give a fault when the first row differs beside another: what is cached is read beside others."""
     rows, beside = _first_rows(one), _first_rows(other)
-    wrong = [name for name in rows if name not in beside or _far(rows[name], beside[name])]
+    wrong = [name for name in rows if name not in beside or far(rows[name], beside[name])]
     if wrong:
         message = f"a row of {', '.join(wrong)} depends on the rows beside it, so that it cannot be cached"
         fix = "compute each row from its own input: no mean over B, no padding to the longest of the batch"
@@ -124,7 +129,8 @@ def _first_rows(value: object) -> Mapping[str, Tensor]:
     return {name.removeprefix("tensors."): tensor[0] for name, tensor in tensors_in(value).items()}
 
 
-def _far(one: Tensor, other: Tensor) -> bool:
+def far(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors differ by more than the rounding of other kernels."""
     if one.shape != other.shape:
         return True
     scale = one.float().abs().max().clamp(min=1e-6)

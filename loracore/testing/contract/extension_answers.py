@@ -14,9 +14,10 @@ from loracore import hookspecs
 from loracore.config.datasets import read_datasets
 from loracore.hookspecs import hookimpl
 from loracore.noise.rng import SampleRng
+from loracore.testing.contract.annotations import accepts_answer
 from loracore.testing.contract.faults import CannotGoOn, Fault, raised_at
 from loracore.testing.contract.module_checks import implementations
-from loracore.testing.contract.probing import copied, differing, global_seed, tensors_in
+from loracore.testing.contract.probing import copied, differing, generator_states, global_seed, tensors_in
 from loracore.testing.contract.reruns import broken_off
 from loracore.testing.contract.subject import Subject
 from loracore.training.train import train
@@ -24,6 +25,8 @@ from loracore.types import Batch, Latents, NoisyBatch, Prediction, TextCondition
 
 _STAGES = (Batch, Latents, NoisyBatch, Prediction, TextConditioning)
 _PURE = "answer by the arguments alone, and draw from rng in the hooks that have one"
+#: Hooks that make modules may draw from global generators: weights come from elsewhere, or the core seeds them.
+_BUILDING = frozenset({"load_models", "build_adapter"})
 _MARK = "loracore_impl"  # what `hookimpl` leaves on a function
 
 
@@ -42,6 +45,7 @@ class Asked:
 
     answer: Any
     written: Sequence[str]  # paths of tensors that it wrote into
+    drew: bool  # from a global generator
 
 
 def is_wrapper(implementation: Callable[..., Any]) -> bool:
@@ -85,13 +89,19 @@ def _of_call(subject: Subject, call: Call, *, wrapped: bool) -> Iterator[Fault]:
         message = f"raises {type(error).__name__}: {error}"
         yield Fault(call.hook, raised_at(error, subject.plugin.module), message, "mend this line")
         return
-    problem = _missing(call.answer, first.answer, wrapped=wrapped) or _misshapen(call, first.answer)
+    problem = _missing(call, first.answer, wrapped=wrapped) or _misshapen(call, first.answer)
     if problem is not None:
         yield subject.fault(call.hook, *problem)
     if first.written:
         message = f"writes into what it is given: {', '.join(first.written)}"
         yield subject.fault(call.hook, message, "make a new tensor or stage: dataclasses.replace(stage, name=…)")
-    elif problem is None and differing(first_tensors := tensors_in(first.answer), tensors_in(second.answer)):
+    if first.drew and call.hook not in _BUILDING:
+        yield subject.fault(call.hook, "draws from a global generator", _PURE)
+    elif (
+        not first.written
+        and problem is None
+        and differing(first_tensors := tensors_in(first.answer), tensors_in(second.answer))
+    ):
         names = ", ".join(name or "the answer" for name in first_tensors)
         message = (
             f"asked twice for the same, it answers differently ({names}): by a global generator, or by calls before"
@@ -112,8 +122,10 @@ def _asked(subject: Subject, call: Call, seed: int) -> Asked:
     seen = {**given, "the answer below": below}
     before = copied(seen)
     with global_seed(seed):
+        stood = generator_states()
         answer = vars(manager.hook)[call.hook](**given)
-    return Asked(answer, differing(before, tensors_in(seen)))
+        drew = generator_states() != stood
+    return Asked(answer, differing(before, tensors_in(seen)), drew)
 
 
 def _rebuilt(value: Any) -> Any:
@@ -128,15 +140,15 @@ def _rebuilt(value: Any) -> Any:
     return value
 
 
-def _missing(plain: Any, answer: Any, *, wrapped: bool) -> tuple[str, str] | None:
+def _missing(call: Call, answer: Any, *, wrapped: bool) -> tuple[str, str] | None:
     """Return what is wrong with the kind of an answer, and the cure."""
-    wide = next((kind for kind in (str, Mapping, Sequence) if isinstance(plain, kind)), type(plain))
-    if plain is None or isinstance(answer, wide):
+    if isinstance(answer, type(call.answer)) or accepts_answer(call.hook, answer):
         return None
     if answer is None and wrapped:
         return "it yields but returns None", "return the answer: `answer = yield`, then `return answer`"
     found = "None" if answer is None else type(answer).__name__
-    return f"returns {found} where {wide.__name__} is asked for", f"return {wide.__name__}, as its specification says"
+    asked = vars(hookspecs)[call.hook].__annotations__["return"]
+    return f"returns {found} where {asked} is asked for", f"return {asked}, as its specification says"
 
 
 def _misshapen(call: Call, answer: Any) -> tuple[str, str] | None:

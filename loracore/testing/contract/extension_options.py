@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,8 @@ _SHAPING = frozenset(
         "loss_weighting",
     }
 )
-_TRIED = 3  # values of an option
+_TRIED = 3  # of many choices
+_ASIDE = 0.01  # how much of the way from a bound that is no value itself to the value stays
 _ALL = 1e9  # beyond this no bound is met
 
 
@@ -47,9 +49,10 @@ def option_effect_faults(subject: Subject, first: Mapping[str, Tensor]) -> Itera
     request = subject.request()
     shaping, current = request.config.shaping(), dict(request.config)
     for option in declared.options.values():
-        values = _others(option, current[option.name]) if option.name in shaping else []
+        values = other_values(option, current[option.name]) if option.name in shaping else []
         if values and not any(_shows(subject, option.name, value, first, request.notes) for value in values):
-            message = f"another value ({values[0]!r}) changes neither the trained file nor what the run says of itself"
+            tried = ", ".join(map(repr, values))
+            message = f"another value changes neither the trained file nor what the run says of itself (tried: {tried})"
             fix = (
                 f"use config[{option.table.__name__}].{option.name} in a hook, let check_options say"
                 ' Finding("without effect", …), or declare it neutral'
@@ -70,8 +73,8 @@ def _shows(subject: Subject, name: str, value: Any, first: Mapping[str, Tensor],
         raise
 
 
-def _others(option: Option, value: Any) -> list[Any]:
-    """Return other values that an option may have, a few of them; none for texts and lists."""
+def other_values(option: Option, value: Any) -> list[Any]:
+    """Return other values that an option may have, likely ones first and its bounds last; none for texts and lists."""
     if option.shape == "list":
         return []
     if option.shape == "switch":
@@ -81,11 +84,24 @@ def _others(option: Option, value: Any) -> list[Any]:
     number = value if isinstance(value, int | float) else 1
     if float in option.kinds:
         numbers: list[float] = [number * 2.0, number / 2, number + 1.0, number - 1.0]
+        numbers += [_beside(limit, number) if "exclusive" in kind else limit for kind, limit in option.bounds]
     elif int in option.kinds:
-        numbers = [number + 1, number - 1, number * 2]
+        numbers = [number + 1, number - 1, number * 2, number // 2]
+        numbers += [_whole(kind, limit) for kind, limit in option.bounds if abs(limit) < _ALL]
     else:
         return []
-    return [one for one in dict.fromkeys(numbers) if one != value and _fits(option, one)][:_TRIED]
+    return [one for one in dict.fromkeys(numbers) if one != value and _fits(option, one)]
+
+
+def _beside(limit: float, number: float) -> float:
+    return limit + (number - limit) * _ASIDE
+
+
+def _whole(kind: str, limit: float) -> int:
+    """Return the whole number that meets a bound and lies nearest to it."""
+    if kind.lower().endswith("minimum"):
+        return math.floor(limit) + 1 if "exclusive" in kind else math.ceil(limit)
+    return math.ceil(limit) - 1 if "exclusive" in kind else math.floor(limit)
 
 
 def _fits(option: Option, number: float) -> bool:

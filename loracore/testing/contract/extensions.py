@@ -13,7 +13,9 @@ import torch
 
 from loracore import hookspecs
 from loracore.defaults import DEFAULT_PLUGINS
-from loracore.errors import LoracoreError
+from loracore.errors import ConfigError
+from loracore.testing.contract.bench import bench, unread
+from loracore.testing.contract.cache_checks import cache_faults
 from loracore.testing.contract.extension_answers import answer_faults, is_wrapper
 from loracore.testing.contract.extension_options import option_effect_faults
 from loracore.testing.contract.faults import ContractError, Fault, gathered
@@ -21,8 +23,6 @@ from loracore.testing.contract.module_checks import implementations, module_faul
 from loracore.testing.contract.reruns import rerun_faults, trained
 from loracore.testing.contract.subject import Subject, subject
 from loracore.testing.installing import toys_installed
-
-_OF_OPTIONS = frozenset({"options", "check_options"})
 
 
 def check_extension(name: str, **options: Any) -> None:  # whatever a configuration file may hold
@@ -43,7 +43,7 @@ def check_extension(name: str, **options: Any) -> None:  # whatever a configurat
 
 def extension_faults(examined: Subject) -> Sequence[Fault]:
     """Return everything that is wrong; what builds on something that is wrong is not looked at."""
-    for checks in ((module_faults, _place_faults), (_request_faults,), (answer_faults,), (_run_faults,)):
+    for checks in ((module_faults, _place_faults), (_request_faults,), (answer_faults, _cache_faults), (_run_faults,)):
         found = gathered(*(partial(check, examined) for check in checks))
         if found:
             return found
@@ -53,7 +53,7 @@ def extension_faults(examined: Subject) -> Sequence[Fault]:
 def _place_faults(examined: Subject) -> Iterator[Fault]:
     """Give hooks that are another's to answer, and say so when there are none at all."""
     found = implementations(examined)
-    if not set(found) - _OF_OPTIONS:
+    if not set(found) - {"options"}:  # whoever answers check_options alone may have rules for the options of others
         message = "it answers no hook of a run, so that nothing depends on it"
         yield examined.fault("hooks", message, "answer one, or wrap it with @hookimpl(wrapper=True)")
     free = _answered_by_default()
@@ -79,9 +79,15 @@ def _answered_by_default() -> frozenset[str]:
 def _request_faults(examined: Subject) -> Iterator[Fault]:
     try:
         examined.request()
-    except LoracoreError as error:
+    except ConfigError as error:
         fix = "give check_extension the options that its runs need"
         yield examined.fault("options", f"a run is refused: {error}", fix)
+    except Exception as error:  # noqa: BLE001  # whatever it raises is its fault
+        yield unread(examined, error)
+
+
+def _cache_faults(examined: Subject) -> Iterator[Fault]:
+    yield from cache_faults(bench(examined))
 
 
 def _run_faults(examined: Subject) -> Iterator[Fault]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
+
+from loracore.plugin_packages import belongs, file_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +80,6 @@ def raised_at(error: BaseException, module: str) -> str:
     found = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
     own = [(path, line) for path, line in found if file is not None and belongs(path, file, module)]
     return _written(*own[-1]) if own else _written(file, 0)
-
-
-def belongs(path: Path, file: Path, module: str) -> bool:
-    """Tell whether a source file is a plugin's: its module's ``file``, or beside it in a package."""
-    in_package = file.name == "__init__.py" or "." in module
-    return path == file or (in_package and file.parent in path.parents)
-
-
-def file_of(module: str) -> Path | None:
-    """Return the file of a module by its name, which may be one that cannot be imported."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except Exception:  # noqa: BLE001  # the package above it may raise whatever it likes
-        spec = None
-    return None if spec is None or spec.origin is None else Path(spec.origin)
 
 
 def _written(path: Path | None, line: int) -> str:

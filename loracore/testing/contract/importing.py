@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from loracore.cli.plugin_check import contract_fault
+from loracore.plugin_packages import belongs, file_of
 from loracore.plugins import InstalledPlugin
-from loracore.testing.contract.faults import Fault, belongs, file_of
+from loracore.testing.contract.faults import Fault
 
 _MARK = "loracore import trial: "
 #: Seconds that a plugin's import may take; a good one takes a fraction of one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -19,6 +21,7 @@ def model_faults(bench: Bench) -> list[Fault]:
     """Return what is wrong with the models of a run; each part is loaded alone, whole, in half precision, and empty."""
     checks = [partial(_part_faults, bench, part) for part in ("text", "vae", "denoiser")]
     checks += [partial(_encoder_faults, bench), partial(_half_faults, bench), partial(_cache_faults, bench)]
+    checks += [partial(_kept_faults, bench)]
     return gathered(partial(_header_faults, bench), *checks)
 
 
@@ -113,6 +116,20 @@ def _empty_faults(bench: Bench, models: Models, part: Part) -> Iterator[Fault]:
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
     return {name: parameter.shape for name, parameter in module.named_parameters()}
+
+
+def _kept_faults(bench: Bench) -> Iterator[Fault]:
+    """Nothing is left of models that a phase has let go: another phase needs their memory."""
+    loaded = bench.load("text", "vae", "denoiser").modules()
+    left = {name: weakref.ref(module) for name, module in loaded.items()}
+    del loaded
+    if any(one() is not None for one in left.values()):
+        gc.collect()
+    kept = [name for name, one in left.items() if one() is not None]
+    if kept:
+        message = f"keeps {', '.join(kept)} when the run has let go of it"
+        fix = "load anew in every call: no cache around it, no list or attribute that holds modules"
+        yield bench.fault("load_models", message, fix)
 
 
 def _encoder_faults(bench: Bench) -> Iterator[Fault]:

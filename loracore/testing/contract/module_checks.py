@@ -15,6 +15,7 @@ from loracore.config.config import default_of
 from loracore.config.declared import declare
 from loracore.config.options import CORE_OPTIONS
 from loracore.errors import PluginError, did_you_mean
+from loracore.plugin_faults import unknown_hook
 from loracore.testing.contract.annotations import wrong_annotations
 from loracore.testing.contract.faults import Fault, gathered, place, raised_at
 from loracore.testing.contract.importing import import_faults
@@ -59,9 +60,8 @@ def _hook_faults(subject: Subject) -> Iterator[Fault]:
             yield from _argument_faults(name, implementation)
             yield from _annotation_faults(name, implementation)
         else:
-            missing = [hook for hook in specified if hook not in marked]
-            fix = did_you_mean(name, missing) or did_you_mean(name, specified) or "see docs/hooks.md for their names"
-            yield Fault(name, place(implementation), "no hook has this name, so that nobody calls it", fix)
+            said = unknown_hook(name, specified, marked)
+            yield Fault(name, place(implementation), said.message, said.fix)
     for name, one in vars(subject.module).items():
         if name in specified and isinstance(one, FunctionType) and name not in marked:
             yield Fault(name, place(one), "it is no hook, so that nobody calls it", "mark it with @hookimpl")

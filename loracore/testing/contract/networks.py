@@ -15,15 +15,19 @@ from loracore.networks.adapter import Adapter
 from loracore.testing.contract.adapter_checks import forward_faults
 from loracore.testing.contract.adapter_file_checks import file_faults
 from loracore.testing.contract.adapter_trial import Trial
+from loracore.testing.contract.bench import unread
 from loracore.testing.contract.building_checks import building_faults
 from loracore.testing.contract.faults import ContractError, Fault, gathered
 from loracore.testing.contract.module_checks import module_faults
 from loracore.testing.contract.network_runs import run_faults
+from loracore.testing.contract.size_checks import size_faults
 from loracore.testing.contract.subject import Subject, subject
 from loracore.testing.contract.tiny_layouts import LAYOUTS
 from loracore.testing.installing import toys_installed
 
 _HOOK = "build_adapter"
+#: What `unread` calls options that are the user's own affair.
+_GIVEN = "options of a run"
 #: So many that what starts behind factors of zero gets its gradient too.
 _STEPS = 3
 _ANSWER = "return a loracore.Adapter, or None to leave the target's layers alone"
@@ -57,8 +61,8 @@ def _adapter_faults(examined: Subject) -> Iterator[Fault]:
     """Give the faults of the adapters of every layout."""
     try:
         request = examined.request()
-    except LoracoreError as error:
-        yield examined.fault("options", f"a run is refused: {error}", "give check_network the options it needs")
+    except Exception as error:  # noqa: BLE001  # a stranger's hook may raise whatever it likes
+        yield _unread(examined, error)
         return
     refused: list[str] = []
     for layout in LAYOUTS:
@@ -81,10 +85,20 @@ def _adapter_faults(examined: Subject) -> Iterator[Fault]:
         yield examined.fault(_HOOK, message, "return an adapter for a Linear layer at least")
 
 
+def _unread(examined: Subject, error: Exception) -> Fault:
+    """Return the fault of options that cannot be read."""
+    fault = unread(examined, error)
+    if fault.hook != _GIVEN:
+        return fault
+    return examined.fault("options", f"a run is refused: {error}", "give check_network the options it needs")
+
+
 def _of_layout(trial: Trial) -> Iterator[Fault]:
     """Give the faults of one layout's adapters; the later ones are looked for where the earlier ones are not."""
     try:
         found = list(building_faults(trial))
+        if not found and trial.layout is LAYOUTS[0]:  # others may have options of their own
+            found = list(size_faults(trial))
         if not found:
             found = list(forward_faults(trial))
             found += file_faults(trial, merged=not found)

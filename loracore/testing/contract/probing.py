@@ -35,15 +35,22 @@ def purity_faults(bench: Bench, question: Question, other: Question | None = Non
     """Give what keeps a hook from being a function of its arguments.
 
     It is asked twice, then ``other`` arguments in between, then the first again; these answers must be equal bit for
-    bit, whatever the global generators hold, and no tensor among the arguments may change.
+    bit, whatever the global generators hold, and no tensor among the arguments may change. Nor may the call move a
+    global generator: what it draws may count in one batch of a thousand.
     """
     hook, arguments = question.hook, question.arguments()
     before = copied(arguments)
-    first = copied(question.put(bench, arguments=arguments))  # before later calls can write into it
+    with global_seed(1):
+        states = generator_states()
+        first = copied(bench.ask(hook, question.kind, **arguments))  # before later calls can write into it
+        moved = [name for name, state in generator_states().items() if state != states[name]]
     written = differing(before, tensors_in(arguments))
     if written:
         message = f"writes into what it is given: {', '.join(written)}"
         yield bench.fault(hook, message, "make a new tensor: other hooks read this one, and caches keep it")
+        return
+    if moved:
+        yield _drawing(bench, question, f"draws from a global generator ({', '.join(moved)})")
         return
     second = question.put(bench, seed=2)
     if differing(first, tensors_in(second)):
@@ -59,11 +66,24 @@ def purity_faults(bench: Bench, question: Question, other: Question | None = Non
 def _unsteady(bench: Bench, question: Question, first: Mapping[str, Tensor]) -> Fault:
     """Return the fault of a hook that answers the same question in two ways."""
     if not differing(first, tensors_in(question.put(bench))):
-        message = "draws from a global generator: the same arguments give another answer"
-        fix = "draw from rng" if "rng" in question.arguments() else "draw in the hooks that have an rng, from that"
-        return bench.fault(question.hook, message, fix)
+        return _drawing(bench, question, "draws from a global generator: the same arguments give another answer")
     message = "answers differ for the same arguments: something is kept between calls, or drawn from no seed"
     return bench.fault(question.hook, message, "answer by the arguments alone, and draw from rng")
+
+
+def _drawing(bench: Bench, question: Question, message: str) -> Fault:
+    fix = "draw from rng" if "rng" in question.arguments() else "draw in the hooks that have an rng, from that"
+    return bench.fault(question.hook, message, fix)
+
+
+def generator_states() -> Mapping[str, bytes]:
+    """Return where the global generators of torch, numpy and Python stand."""
+    kind, numbers, *counts = np.random.get_state()  # noqa: NPY002  # the one that must not be used
+    return {
+        "torch's": torch.get_rng_state().numpy().tobytes(),
+        "numpy's": repr((kind, counts)).encode() + np.asarray(numbers).tobytes(),
+        "Python's": repr(random.getstate()).encode(),
+    }
 
 
 @contextmanager

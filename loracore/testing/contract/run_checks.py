@@ -34,9 +34,11 @@ def run_faults(bench: Bench) -> Iterator[Fault]:
     yield from _other_part_faults(bench)
     if found:
         return
-    yield from rerun_faults(subject, first)
+    unsteady = list(rerun_faults(subject, first))
+    yield from unsteady
     yield from _start_faults(bench, first)
-    yield from _checkpointing_faults(bench, first)
+    if not unsteady:  # otherwise it says nothing of checkpoints
+        yield from _checkpointing_faults(bench, first)
 
 
 def _start_faults(bench: Bench, first: Mapping[str, Tensor]) -> Iterator[Fault]:

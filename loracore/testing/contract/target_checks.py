@@ -10,6 +10,7 @@ from torch import nn
 
 from loracore.testing.contract.bench import META, Bench
 from loracore.testing.contract.faults import CannotGoOn, Fault, gathered
+from loracore.testing.contract.prefix_checks import prefix_faults
 from loracore.types import LoraTarget, Models
 
 HOOK = "lora_targets"
@@ -36,6 +37,7 @@ def places(bench: Bench, models: Models) -> Sequence[LoraTarget]:
 def _whole_faults(bench: Bench) -> Iterator[Fault]:
     models = bench.load("text", "denoiser")
     targets = places(bench, models)
+    yield from prefix_faults(bench, targets)
     for target in targets:
         yield from _key_faults(bench, target)
         yield from _layer_faults(bench, target, models)
@@ -63,10 +65,6 @@ def _denoiser_faults(bench: Bench) -> Iterator[Fault]:
 
 def _key_faults(bench: Bench, target: LoraTarget) -> Iterator[Fault]:
     key = target.key
-    if not key.startswith("lora_"):
-        message = f"the key '{key}' lacks the prefix of its part"
-        fix = f"begin it with lora_{target.part}_ (or what the field's files have): readers find parts by it"
-        yield bench.fault(HOOK, message, fix)
     if "." in key:
         message = f"the key '{key}' has a dot: what follows one is the name of the adapter's tensor"
         yield bench.fault(HOOK, message, "write _ for the dots of the module's path")

@@ -22,6 +22,7 @@ class Layout:
     kernel: int = 0  # 0: Linear
     stride: int = 1
     padding: int = 0
+    dilation: int = 1
     separate: bool = False
 
     @property
@@ -44,7 +45,7 @@ class Layout:
 
     def _layer(self, outputs: int) -> nn.Linear | nn.Conv2d:
         if self.kernel:
-            return nn.Conv2d(_INPUTS, outputs, self.kernel, self.stride, self.padding)
+            return nn.Conv2d(_INPUTS, outputs, self.kernel, self.stride, self.padding, self.dilation)
         return nn.Linear(_INPUTS, outputs)
 
 
@@ -52,7 +53,7 @@ class Layout:
 LAYOUTS = (
     Layout("a Linear layer"),
     Layout("a 1×1 convolution", kernel=1),
-    Layout("a 3×3 convolution with stride 2", kernel=3, stride=2, padding=1),
+    Layout("a 3×3 convolution with stride 2 and dilation 2", kernel=3, stride=2, padding=2, dilation=2),
     Layout("two fused Linear layers", outputs=(8, 8)),
     Layout("two separate Linear layers", outputs=(8, 8), separate=True),
 )
@@ -64,4 +65,4 @@ def applied(layer: nn.Module, weight: Tensor, inputs: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return functional.linear(inputs, weight, layer.bias)
     assert not isinstance(layer.padding, str)
-    return functional.conv2d(inputs, weight, layer.bias, layer.stride, layer.padding)
+    return functional.conv2d(inputs, weight, layer.bias, layer.stride, layer.padding, layer.dilation)

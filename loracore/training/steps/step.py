@@ -13,6 +13,7 @@ from loracore.config.config import Config
 from loracore.config.options import LossOptions
 from loracore.networks.network import Network
 from loracore.noise.rng import SampleRng, derive_seed, sent
+from loracore.plugin_faults import wrong_answer
 from loracore.training.steps.losses import latent_masks, sample_losses
 from loracore.types import Batch, Examples, Latents, Models, NoisyBatch, Prediction, TextConditioning
 
@@ -63,9 +64,19 @@ class Forward:
         noisy = hook.noise_latents(batch=batch, noise=noise, timesteps=timesteps, rng=rng, config=config)
         noisy = noisy.to(self.device)
         prediction = self._preserving(hook.predict_noise(models=self.models, batch=noisy, config=config), noisy)
-        weights = hook.loss_weighting(prediction=prediction, batch=noisy, config=config)
+        weights = self._weights(prediction, noisy)
         losses: Tensor = sample_losses(prediction, noisy, config[LossOptions]) * weights * noisy.batch.loss_weights
         return losses
+
+    def _weights(self, prediction: Prediction, noisy: NoisyBatch) -> Tensor:
+        """Return the factors (B) of ``loss_weighting``: others would be broadcast, or fail far from who gives them."""
+        weights = self.hook.loss_weighting(prediction=prediction, batch=noisy, config=self.config)
+        count = len(noisy.noisy_latents)
+        if isinstance(weights, Tensor) and weights.shape == (count,):
+            return weights
+        given = f"a tensor of shape {tuple(weights.shape)}" if isinstance(weights, Tensor) else type(weights).__name__
+        fix = f"return a tensor of shape ({count},): one factor a sample"
+        raise wrong_answer(self.hook.loss_weighting, f"gives {given} for {count} samples as its answer to", fix)
 
     def _batch(self, examples: Examples, streams: _Streams, *, training: bool) -> Batch:
         """Return the examples with latents drawn and captions encoded, on the device."""

@@ -65,7 +65,10 @@ ACCELERATE = (
     ("launcher", "words", "asked"),
     [
         (ACCELERATE, ("--network_module", "dora", "--fp8_base", "--gradient_accumulation_steps", "2"), {}),
-        (OWN, ("--gradient_checkpointing", "--use_ema"), {"FSDP_SHARDING_STRATEGY": "SHARD_GRAD_OP"}),
+        pytest.param(
+            *(OWN, ("--gradient_checkpointing", "--use_ema"), {"FSDP_SHARDING_STRATEGY": "SHARD_GRAD_OP"}),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["accelerate", "own"],
 )

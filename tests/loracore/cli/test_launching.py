@@ -50,7 +50,10 @@ def out(tmp_path: Path) -> Path:
     "words",
     [
         ("--cache_latents", "--gradient_accumulation_steps", "2", "--scale_weight_norms", "0.05"),
-        ("--cache_latents_to_disk", "--network_args", "rank_dropout=0.3", "--network_dropout", "0.2"),
+        pytest.param(
+            ("--cache_latents_to_disk", "--network_args", "rank_dropout=0.3", "--network_dropout", "0.2"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["accumulated", "dropout"],
 )

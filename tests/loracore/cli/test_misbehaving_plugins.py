@@ -102,3 +102,61 @@ def test_a_traced_run_tells_its_hook_calls_on_stderr_and_its_result_on_stdout(
 def test_without_the_option_nothing_is_traced(loracore: Call, loracore_config: Path) -> None:
     assert "check_options" not in loracore("check", str(loracore_config)).err
     assert "check_options = [" in loracore("check", str(loracore_config), "--trace").err
+
+
+FORWARD = (
+    PLUGIN
+    + """
+from loracore.testing import toy_network
+@hookimpl
+def build_adapter(target, config):
+    adapter = toy_network.build_adapter(target=target, config=config)
+    adapter.{method} = broken
+    return adapter
+def broken(*_args, **_kwargs): return 1 / 0
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("forward", r"fails, while architecture 'toy' \([^)]*\) answers the hook 'predict_noise':\n"),
+        ("file_tensors", r"fails:\n"),
+    ],
+)
+def test_an_error_in_an_adapter_is_its_networks(
+    loracore_cli: RunCli, loracore_config: Path, install: Install, method: str, said: str
+) -> None:
+    install("loracore-odd", "network", "oddnet", FORWARD.format(method=method))
+    done = loracore_cli("train", loracore_config, "--network_module", "oddnet")
+    assert done.returncode == 1
+    line, _ = done.stderr.split("Traceback", 1)
+    assert re.search(r"error: network 'oddnet' \(loracore-odd 1\.5\) " + said, line), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("shape", ["(7,)", "(1,)", "(len(batch.sigma), 1)"])
+def test_factors_that_are_not_one_a_sample_name_who_gives_them(
+    loracore: Call, loracore_config: Path, install: Install, shape: str
+) -> None:
+    source = PLUGIN + f"@hookimpl\ndef loss_weighting(batch): return batch.sigma.new_ones({shape})\n"
+    install("odd", "extension", "odd", source)
+    answer = loracore("train", str(loracore_config), "--extensions", "odd", "--train_batch_size", "2")
+    assert answer.code == 2
+    said = r"py:6: extension 'odd' \(odd 1\.5\) gives a tensor of shape .* for 2 samples .*'loss_weighting' \(return"
+    assert re.search(said, answer.err), answer.err
+
+
+def test_options_of_no_table_are_the_plugins_error(loracore: Call, loracore_config: Path, install: Install) -> None:
+    install("odd", "extension", "odd", PLUGIN + "@hookimpl\ndef options(): return Finding\n")
+    answer = loracore("check", str(loracore_config), "--extensions", "odd")
+    assert re.search(r"odd_odd_module\.py:6: extension 'odd' \(odd 1\.5\) gives the class Finding", answer.out)
+
+
+def test_a_finding_that_is_in_no_list_is_the_plugins_error(
+    loracore: Call, loracore_config: Path, install: Install
+) -> None:
+    source = PLUGIN + "@hookimpl\ndef check_options(): return Finding('wrong', 'seed', 'odd')\n"
+    install("odd", "extension", "odd", source)
+    answer = loracore("check", str(loracore_config), "--extensions", "odd")
+    assert re.search(r"odd_odd_module\.py:6: extension 'odd' \(odd 1\.5\) gives one Finding", answer.out)

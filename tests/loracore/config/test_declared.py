@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
-from loracore.config.declared import declare
+from loracore.config.declared import declare, plugin_tables
 from loracore.config.options import CORE_OPTIONS, option
 from loracore.errors import PluginError
 from tests.loracore.config.tables import DECLARED, Numbers
@@ -52,6 +52,33 @@ def test_fields_that_are_no_options_are_all_reported() -> None:
     with pytest.raises(PluginError) as caught:
         declare([("extension two", [Careless])])
     assert [problem.message.split("'")[1] for problem in caught.value.problems] == ["plain", "wanting", "mute"]
+
+
+class NoTable:
+    """Is no dataclass."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Has a type that nobody knows."""
+
+    far: Annotated[Moon, option("how far")] = 1  # type: ignore[name-defined]  # noqa: F821  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Rival, "gives the class Rival, and no tuple of classes"),
+        ((1,), r"gives \(1,\), and no tuple of classes"),
+        ((NoTable,), r"NoTable, which is no dataclass.*@dataclass\(frozen=True, slots=True\)"),
+        ((Careless,), r"field 'wanting' of Careless has no default.*\(write name: Annotated"),
+        ((Unreadable,), r"Unreadable, whose fields cannot be read: NameError"),
+    ],
+)
+def test_an_answer_that_is_no_tables_is_the_plugins_error(answer: Any, said: str) -> None:
+    with pytest.raises(PluginError, match=said) as caught:
+        plugin_tables(answer, lambda does, fix: PluginError(f"odd {does} 'options'", where="odd.py:1", fix=fix))
+    assert {(each.where, each.message[:4]) for each in caught.value.problems} == {("odd.py:1", "odd ")}
 
 
 @pytest.mark.parametrize("name", CORE.options)

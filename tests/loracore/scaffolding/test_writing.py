@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import tomli
+from torch import nn
 
+from loracore import Config, LoraTarget, NetworkOptions
+from loracore.config.given import Given
+from loracore.config.needs import MODEL, missing
 from loracore.errors import PluginError
 from loracore.plugins import GROUPS, Kind
 from loracore.scaffolding.kinds import KINDS
@@ -51,6 +56,21 @@ def test_no_placeholder_is_left(names: Names, tmp_path: Path) -> None:
             ast.parse(text, name)
         elif name.endswith(".toml"):
             tomli.loads(text)
+
+
+def test_an_alpha_of_0_is_the_rank_as_a_float(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(write_package(Names("inkblot", "network"), tmp_path)))
+    own, adapter = import_module("loracore_inkblot.options"), import_module("loracore_inkblot.adapter")
+    config = Config([NetworkOptions(network_dim=2, network_alpha=0), own.InkblotOptions()], {})
+    target = LoraTarget("lora_unet_mix", (nn.Linear(3, 4),), ("mix",), "unet")
+    alpha = adapter.build(target, None, config).alpha_value
+    assert (alpha, type(alpha)) == (2.0, float)
+
+
+def test_a_toy_base_model_is_named_like_one_of_the_hub(tmp_path: Path) -> None:
+    folder = write_package(Names("blot", "architecture"), tmp_path)
+    toy = tomli.loads((folder / "toy.toml").read_text("utf-8"))
+    assert missing({MODEL: Given(MODEL, toy[MODEL], "toy.toml")}, ()) == []
 
 
 def test_the_entry_point_has_the_name_and_its_kinds_group(names: Names, tmp_path: Path) -> None:

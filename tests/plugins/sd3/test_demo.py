@@ -11,6 +11,7 @@ from tests.conftest import RunCli
 from tests.plugins.fish_demo import has_learnt, ran_demo
 
 
+@pytest.mark.slow  # SDXL's demo runs always
 @pytest.mark.timeout(900)
 def test_the_demo_learns_its_concept_and_forgets_nothing(cli: RunCli, tmp_path: Path) -> None:
     out = tmp_path / "demo"

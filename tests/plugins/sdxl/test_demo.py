@@ -19,6 +19,7 @@ def test_the_demo_learns_its_concept_and_forgets_nothing(cli: RunCli, tmp_path: 
     assert len(load_file(out / "sks-fish.safetensors")) == 3 * 198  # every layer that conv_dim admits
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_cut_gradient_is_not_taken_for_learning(tmp_path: Path) -> None:
     assert_a_cut_gradient_shows("sdxl", tmp_path)

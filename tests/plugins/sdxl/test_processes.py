@@ -21,6 +21,7 @@ def losses(out: Path, name: str) -> list[float]:
     return [event["loss"] for event in map(json.loads, lines) if event["kind"] == "step"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_two_processes_train_the_unet_and_text_encoders_as_one(
     folder: Path, pictures: Path, cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ class OwnOptions:
 def options():
     return (OwnOptions,)
 '''
+TOP = 'own_top: Annotated[int, option("highest timestep", gt=0, le=1000)] = 1000'
 TELLING = (
     HEAD
     + """
@@ -70,6 +71,28 @@ def prepare_batch(batch, rng, config):
 """
 )
 
+POLICY = (
+    HEAD.replace("hookimpl, option", "TrainingOptions, hookimpl, option")
+    + """
+
+@hookimpl
+def check_options(config):
+    if config[TrainingOptions].learning_rate > config[OwnOptions].own_share:
+        return [Finding("wrong", "learning_rate", "no run of this house learns as fast", "take a lower rate")]
+    return []
+"""
+)
+CLAMPING = (
+    HEAD.replace('own_share: Annotated[float, option("share", ge=0, le=1)] = 0.0', TOP)
+    + """
+
+@hookimpl(wrapper=True)
+def draw_timesteps(config):
+    timesteps = yield
+    return timesteps.clamp(max=config[OwnOptions].own_top)
+"""
+)
+
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
@@ -93,9 +116,23 @@ def test_draws_from_rng_and_options_that_are_said_to_be_without_effect_pass(chec
     check(DRAWING)
 
 
+def test_an_extension_that_only_refuses_options_of_others_passes(check: Callable[..., None]) -> None:
+    check(POLICY, own_share=0.5)
+
+
+def test_an_option_that_counts_far_from_its_default_alone_passes(check: Callable[..., None]) -> None:
+    check(CLAMPING)
+
+
+def test_of_an_option_without_effect_every_value_that_was_tried_is_told(check: Callable[..., None]) -> None:
+    source = CLAMPING.replace("config[OwnOptions].own_top", "1000")
+    with pytest.raises(ContractError, match=r"option own_top .*\(tried: 999, 500, 1\)"):
+        check(source)
+
+
 def test_a_default_may_be_answered_but_not_by_numbers_of_no_rng(check: Callable[..., None]) -> None:
     source = DRAWING.replace("rng.normal(*batch.latents.shape[1:])", "batch.latents.clone().normal_()")
-    with pytest.raises(ContractError, match=r"draw_noise \(own_extension.py:\d+\): asked twice"):
+    with pytest.raises(ContractError, match=r"draw_noise \(own_extension.py:\d+\): draws from a global generator"):
         check(source)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loracore.testing.contract.faults import CannotGoOn, ContractError, Fault, file_of, gathered, place, raised_at
+from loracore.testing.contract.faults import CannotGoOn, ContractError, Fault, gathered, place, raised_at
 
 SMALL, LARGE = Fault("options", "a.py:1", "it is small", "enlarge it"), Fault("demo", "a.py", "it is large", "cut it")
 
@@ -47,7 +47,3 @@ def test_an_exception_is_placed_at_the_plugins_own_innermost_line(
 
 def test_an_exception_from_elsewhere_is_placed_in_the_plugins_file() -> None:
     assert raised_at(ValueError(), "loracore.testing.toy") == "toy.py"
-
-
-def test_a_module_that_is_nowhere_has_no_file() -> None:
-    assert file_of("moon.light") is None

@@ -16,9 +16,15 @@ pytestmark = pytest.mark.timeout(180)
 NETWORK = '''\
 """A network for plain layers alone."""
 
-from loracore import DataError, hookimpl
+from loracore import DataError, Finding, hookimpl
 
 LORACORE_API = 1
+
+
+@hookimpl
+def check_options(config):
+    given = [name for name in ("network_dim", "network_alpha") if config.given(name)]
+    return [Finding("without effect", name, "it has one size") for name in given]
 
 
 @hookimpl
@@ -61,6 +67,20 @@ def test_options_that_a_run_refuses_are_told() -> None:
     with pytest.raises(ContractError, match=r"a run is refused: .*network_dim") as caught:
         check_network("toy", network_dim=0)
     assert "give check_network the options it needs" in str(caught.value)
+
+
+def test_a_network_may_refuse_to_be_merged(plain: Path) -> None:
+    unmerged = """
+    class Unmerged(ToyAdapter):
+        def weight_change(self, index, weights):
+            raise DataError("it cannot be merged")
+
+    adapter = Unmerged(target, RANK)
+    return adapter if target.layers[0].weight.dim() == 2 else None
+"""
+    source = NETWORK.replace("\n    return None if", f"{unmerged}    return None if")
+    plain.write_text(source.replace("RANK", "2"), encoding="utf-8")
+    check_network("plain")
 
 
 def test_a_network_that_is_not_installed_is_no_breach_of_contract() -> None:

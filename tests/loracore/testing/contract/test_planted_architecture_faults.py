@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from loracore.testing import ContractError, check_architecture, install_metadata, toy
+from tests.planted_toy import (
+    IMAGES,
+    LOAD,
+    MODULE,
+    NAME,
+    NOISY,
+    PICTURES,
+    PREDICTION,
+    TARGETS,
+    TEXT,
+    Planted,
+    assert_told,
+    planted_toy,
+)
 
-#: Replaces pieces of the toy's source, checks the plugin that this makes, and gives what is said of it.
-Planted = Callable[..., ContractError]
-
-MODULE = "planted_toy"
-LOAD = "return toy_models.build(parts, device, dtype, config[ToyOptions].toy_width)"
-TEXT = "return toy_models.encode_text(models, captions)"
-IMAGES = "return toy_models.encode_images(models, images)"
-TARGETS = "return toy_models.targets(models)"
-NOISY = "    mixed = sigma[:, None, None, None]\n"
-PREDICTION = "return Prediction(models.denoiser(batch.noisy_latents, batch.sigma, pooled), batch.noise)"
-PICTURES = "return toy_pictures.generate(models, conditioning, negative, drawing, rng)"
-NAME = 'return {"ss_base_model_version": "toy"}\n'
 #: Has the name there when the hooks run.
 IMPORTED = (
     ("NoisyBatch, Part, Prediction, hookimpl", "NoisyBatch, Part, Prediction, TextConditioning, hookimpl"),
@@ -35,31 +34,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted]:
-    site = tmp_path / "site"
-    install_metadata(site, "loracore-planted", "0.3", {"loracore.architectures": {"planted": MODULE}})
-    monkeypatch.syspath_prepend(str(site))
-
-    def check(*changes: tuple[str, str]) -> ContractError:
-        assert toy.__file__ is not None
-        source = Path(toy.__file__).read_text(encoding="utf-8")
-        for old, new in changes:
-            assert source.count(old) == 1
-            source = source.replace(old, new)
-        (site / f"{MODULE}.py").write_text(source, encoding="utf-8")
-        with pytest.raises(ContractError) as caught:
-            check_architecture("planted")
-        assert str(caught.value).startswith("architecture 'planted' (loracore-planted 0.3) breaks the contract")
-        return caught.value
-
-    yield check
-    sys.modules.pop(MODULE, None)
-
-
-def assert_told(error: ContractError, hook: str, *words: str) -> None:
-    """Look for a fault of this hook, in the planted file at a line, that says these words."""
-    own = [str(fault) for fault in error.faults if fault.hook == hook]
-    assert any(all(word in said for word in words) for said in own), str(error)
-    assert all(re.search(rf"\({MODULE}\.py(:\d+)?\)", said) for said in own), str(error)
+    with planted_toy(tmp_path, monkeypatch) as check:
+        yield check
 
 
 # ---- the module -----------------------------------------------------------------------------------------------------
@@ -232,8 +208,10 @@ def test_captions_that_depend_on_their_neighbours(planted: Planted) -> None:
 
 def test_keys_without_prefix(planted: Planted) -> None:
     key = "from dataclasses import replace as r\n\n    found = toy_models.targets(models)"
-    error = planted((TARGETS, f'{key}\n    return [r(one, key=one.key.removeprefix("lora_")) for one in found]'))
-    assert_told(error, "lora_targets", "'te1_projection' lacks the prefix", "begin it with lora_te1_")
+    cut = 'one.key.replace("lora_te1_", "").replace("_unet", "")'
+    error = planted((TARGETS, f"{key}\n    return [r(one, key={cut}) for one in found]"))
+    assert_told(error, "lora_targets", "'projection' lacks the prefix of its part, te1", "begin it with lora_te1_")
+    assert_told(error, "lora_targets", "'lora_blocks_0_conv' lacks the prefix of its part, unet", "lora_unet_")
 
 
 def test_a_key_that_is_given_twice(planted: Planted) -> None:

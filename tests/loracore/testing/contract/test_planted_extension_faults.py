@@ -169,7 +169,13 @@ def test_a_hook_that_raises(check: Check) -> None:
 
 def test_numbers_from_the_global_generator(check: Check) -> None:
     error = planted(check, (ANSWER, "    return weights * weights.new_empty(len(weights)).uniform_()\n"))
-    assert_told(error, "loss_weighting", "asked twice", "global generator", "draw from rng")
+    assert_told(error, "loss_weighting", "draws from a global generator", "draw from rng")
+
+
+def test_numbers_from_a_global_generator_that_count_once_in_a_while(check: Check) -> None:
+    rare = "    import random\n\n    return weights * (2 if random.random() > 1 else 1)\n"
+    error = planted(check, (ANSWER, rare))
+    assert_told(error, "loss_weighting", "draws from a global generator", "draw from rng")
 
 
 def test_a_gradient_that_is_cut_off(check: Check) -> None:
@@ -199,3 +205,16 @@ def test_an_option_without_effect(check: Check) -> None:
 def test_no_hook_at_all(check: Check) -> None:
     error = planted(check, ("@hookimpl(wrapper=True)\ndef loss_weighting", "def weighting"))
     assert_told(error, "hooks", "answers no hook of a run", "@hookimpl(wrapper=True)")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return Finding('wrong', 'seed', 'odd')", "one Finding"),
+        ("yield 1 / 0", "ZeroDivisionError"),
+        ("return [Finding('implied', 'sead', 'odd', value=1)]", "did you mean 'seed'?"),
+    ],
+)
+def test_an_answer_to_check_options_that_is_no_list_of_findings(check: Check, body: str, said: str) -> None:
+    error = planted(check, more=f"\n\n@hookimpl\ndef check_options():\n    {body}\n")
+    assert_told(error, "check_options", said)

@@ -17,7 +17,10 @@ Planted = Callable[..., ContractError]
 HOOKS, ADAPTER = "planted_network", "planted_adapter"
 FORWARD = '        """Return the layer\'s output and what the factors make of its inputs."""\n'
 LINEAR = "return output + functional.linear(functional.linear(inputs, down), up)"
-ANSWER = "return ToyAdapter(target, min(config[NetworkOptions].network_dim or 2, 2))"
+CHOSEN = "config[NetworkOptions].network_dim or 2"
+RANKED = "chosen if target.rank is None else target.rank"
+ANSWER = f"return ToyAdapter(target, {RANKED})"
+FINDINGS = 'return [Finding("without effect", name, "the toy network has no scale")] if config.given(name) else []'
 RANK = "        return len(self.down)\n"
 START = "torch.randn(rank, *weights[0].shape[1:], device=device)"
 SHAPES = "if {name: tensor.shape for name, tensor in tensors.items()} != own:"
@@ -86,6 +89,43 @@ def test_a_hook_that_raises(planted: Planted) -> None:
     assert_told(error, "build_adapter", "raises KeyError", "a Linear layer", file=HOOKS)
 
 
+def test_one_adapter_for_every_call(planted: Planted) -> None:
+    kept = """made = vars(build_adapter).setdefault("made", {})
+    return made.setdefault((target.key, target.layers[0].weight.is_meta), ToyAdapter(target, 2))"""
+    error = planted((ANSWER, kept))
+    assert_told(error, "build_adapter", "the same adapter a second time", "build a new one in every call", file=HOOKS)
+    assert len(error.faults) == 1
+
+
+def test_a_rank_that_nobody_reads(planted: Planted) -> None:
+    error = planted((CHOSEN, "2"))
+    assert_told(error, "build_adapter", "network_dim changes nothing", "config[NetworkOptions].network_dim", file=HOOKS)
+
+
+def test_a_targets_own_rank_that_nobody_reads(planted: Planted) -> None:
+    error = planted((RANKED, "chosen"))
+    assert_told(error, "build_adapter", "a target's own rank changes nothing", "take target.rank", file=HOOKS)
+
+
+def test_an_alpha_that_nobody_reads_and_nobody_speaks_of(planted: Planted) -> None:
+    error = planted((FINDINGS, "return []"))
+    words = ("own alpha changes nothing", "take target.alpha", 'Finding("without effect", "network_alpha", …)')
+    assert_told(error, "build_adapter", *words, file=HOOKS)
+
+
+# ---- what check_options answers --------------------------------------------------------------------------------------
+
+
+def test_options_that_are_checked_with_an_exception(planted: Planted) -> None:
+    error = planted((FINDINGS, 'return {}["x"]'))
+    assert_told(error, "check_options", "raises KeyError", "mend this line", file=HOOKS)
+
+
+def test_options_that_are_checked_with_nothing(planted: Planted) -> None:
+    error = planted((FINDINGS, "return None"))
+    assert_told(error, "check_options", "None", file=HOOKS)
+
+
 # ---- a fresh adapter -------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +135,11 @@ def test_a_start_that_no_seed_decides(planted: Planted) -> None:
         ("self.down = nn.Parameter(", unseeded), (START, START.replace("device=device", "generator=generator"))
     )
     assert_told(error, "ToyAdapter.__init__", "start differently under the same seed", "torch's global generator")
+
+
+def test_a_start_that_changes_the_layer(planted: Planted) -> None:
+    error = planted(("torch.zeros(ends[-1]", "torch.ones(ends[-1]"))
+    assert_told(error, "ToyAdapter.__init__", "a fresh adapter changes the layer", "a factor of zeros")
 
 
 def test_memory_for_a_target_on_the_meta_device(planted: Planted) -> None:
@@ -208,6 +253,17 @@ def test_a_refusal_that_comes_too_late(planted: Planted) -> None:
 def test_a_merge_that_is_not_what_training_does(planted: Planted) -> None:
     error = planted(("return change.view(weights[index].shape)", "return change.view(weights[index].shape) / 2"))
     assert_told(error, "ToyAdapter.weight_change", "not what forward does", "all factors and scales")
+
+
+def test_a_dilation_that_is_forgotten(planted: Planted) -> None:
+    error = planted(("layer.padding, layer.dilation)", "layer.padding)"))
+    assert_told(error, "ToyAdapter.forward", "stride 2 and dilation 2")
+
+
+def test_a_merge_that_raises_is_told_once_under_its_own_name(planted: Planted) -> None:
+    error = planted(("return change.view(weights[index].shape)", 'raise KeyError("x")'))
+    assert_told(error, "ToyAdapter.weight_change", "raises KeyError")
+    assert len(error.faults) == 1
 
 
 def test_a_norm_that_is_told_but_not_limited(planted: Planted) -> None:

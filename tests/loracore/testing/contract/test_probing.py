@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from PIL import Image
 
 from loracore import Latents
-from loracore.testing.contract.probing import differing, global_seed, tensors_in
+from loracore.testing.contract.probing import differing, generator_states, global_seed, tensors_in
 
 
 def test_tensors_are_found_in_stages_mappings_sequences_and_pictures() -> None:
@@ -37,3 +38,16 @@ def test_a_global_seed_holds_for_every_generator_and_is_put_back() -> None:
     with global_seed(6):
         assert not set(drawn()) & set(first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_generator_that_a_draw_moves_is_named() -> None:
+    def moved(draw: Callable[[], object]) -> list[str]:
+        with global_seed(5):
+            before = generator_states()
+            draw()
+            return [name for name, state in generator_states().items() if state != before[name]]
+
+    assert moved(lambda: torch.rand(1)) == ["torch's"]
+    assert moved(np.random.rand) == ["numpy's"]
+    assert moved(random.random) == ["Python's"]
+    assert moved(lambda: torch.rand(1, generator=torch.Generator())) == []
