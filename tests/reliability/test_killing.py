@@ -111,6 +111,7 @@ def survive(train_toy: TrainToy, toy_config: Path, tmp_path: Path, kills: int) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_three_kills_change_nothing(train_toy: TrainToy, toy_config: Path, tmp_path: Path) -> None:
     assert survive(train_toy, toy_config, tmp_path, kills=3).startswith("3 kills")

@@ -58,6 +58,7 @@ def check(train_toy: TrainToy, folder: Path, stop: str, flags: tuple[str, ...]) 
     assert_resumes_exactly(train_toy, folder, stops, given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feature", SHORT)
 def test_features_resume_exactly(train_toy: TrainToy, tmp_path: Path, feature: str) -> None:
     check(train_toy, tmp_path, "in an epoch", FEATURES[feature])

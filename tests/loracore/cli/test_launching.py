@@ -71,6 +71,7 @@ def test_two_processes_train_what_one_trains(
     assert difference(out, "one", "two") < NOISE
 
 
+@pytest.mark.slow
 def test_other_launchers_train_the_same(cli: RunCli, toy_config: Path, out: Path, tmp_path: Path) -> None:
     words = ("train", str(toy_config), "--max_train_steps", "3", "--num_processes", "2", "--output_name")
     cli(*words, "own")

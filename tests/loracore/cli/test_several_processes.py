@@ -95,6 +95,7 @@ def step_done(run, step):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("os.name != 'posix'", reason="Windows has no SIGTERM")
 def test_a_stopped_run_goes_on_in_two_processes_bit_for_bit_and_in_one(
     train: Train, toy_site: Path, tmp_path: Path

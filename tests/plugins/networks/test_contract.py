@@ -25,10 +25,12 @@ RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         **{algo: ("lycoris", {"algo": algo}) for algo in ("diag-oft", "boft", "glora", "ia3", "full")},
     }
 )
+#: Those whose adapters are nearly another's.
+ALIKE = frozenset({"lora_fa", "dylora", "diag-oft", "boft", "glora"})
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", [pytest.param(one, marks=pytest.mark.slow if one in ALIKE else ()) for one in RUNS])
 def test_our_networks_keep_the_contract(run: str) -> None:
     name, options = RUNS[run]
     check_network(name, **options)

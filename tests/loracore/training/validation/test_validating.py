@@ -223,6 +223,7 @@ def test_broken_pictures_of_a_validation_are_left_out_when_asked(validated: Vali
     assert not watch.told  # both of them are broken
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_two_processes_find_what_one_finds(toy_config: Path, tmp_path: Path) -> None:
     words = ("--validation_split", "0.5", "--max_train_steps", "2", *STEPS, *STANDING)
