@@ -73,6 +73,7 @@ def test_two_processes_that_fill_a_store_at_once_lose_nothing(
     assert cli("cache", toy_config, "--cache_dir", folder).stdout.splitlines() == KNOWN
 
 
+@pytest.mark.slow
 def test_the_processes_of_one_command_share_the_work(start: Start, cli: RunCli, toy_config: Path, folder: str) -> None:
     process = start("cache", toy_config, "--cache_dir", folder, count=2)
     out, error = process.communicate(timeout=120)
@@ -81,6 +82,7 @@ def test_the_processes_of_one_command_share_the_work(start: Start, cli: RunCli, 
     assert cli("cache", toy_config, "--cache_dir", folder).stdout.splitlines() == KNOWN
 
 
+@pytest.mark.slow
 def test_two_processes_train_from_the_store_what_one_does(
     start: Start, toy_config: Path, folder: str, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def launch(config: Path, count: int, *words: str) -> None:
     subprocess.run([*command, "-m", "loracore", "train", str(config), *words], check=True, env=env, timeout=100)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_two_processes_train_what_one_trains_with_the_same_global_batch(toy_config: Path, tmp_path: Path) -> None:
     # 3 pictures a bucket: with 4 in a global batch every batch is short, and the processes' shares differ.

@@ -8,6 +8,7 @@ from loracore_sdxl.demo_kit import kit
 from loracore.testing import check_architecture
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_architecture_keeps_the_contract() -> None:
     model = kit().options["pretrained_model_name_or_path"]
