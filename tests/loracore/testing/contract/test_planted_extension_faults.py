@@ -82,7 +82,7 @@ def predict_noise() -> Generator[None, Prediction, Prediction]:
     return replace(prediction, output=prediction.output.detach())
 """
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ STATE = "\nLORACORE_API"
 CACHE = "@__import__('functools').cache\ndef _cached(build):\n    return __import__('functools').cache(build)\n"
 OUTPUT = PREDICTION.removeprefix("return Prediction(").removesuffix(", batch.noise)")
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ COUNTED = """    def draw_masks(self, rng):
 
 """
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 
 @pytest.fixture
