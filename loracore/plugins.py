@@ -52,22 +52,19 @@ class InstalledPlugin:
 
 def installed_plugins() -> list[InstalledPlugin]:
     """Return every installed plugin and alias, sorted by kind and name, from metadata alone."""
-    return sorted((plugin for kind in GROUPS for plugin in _of_kind(kind)), key=lambda plugin: plugin.kind)
+    found = (plugin for kind, group in GROUPS.items() for plugin in _in_group(group, kind))
+    return sorted(found, key=lambda plugin: plugin.kind)
 
 
 def installed_optimizers() -> list[InstalledPlugin]:
     """Return the optimizers that installed packages offer by a name, from metadata alone; ``module`` is the class."""
-    found = {_described(point, "optimizer") for point in entry_points(group=OPTIMIZERS)}
-    return sorted(found, key=lambda one: (one.name, one.package))
+    return _in_group(OPTIMIZERS, "optimizer")
 
 
 def find_optimizer(name: str) -> InstalledPlugin | None:
     """Return the one optimizer that packages offer by this name, or None; raises PluginError when two offer it."""
     claims = [one for one in installed_optimizers() if one.name == name]
-    if len(claims) > 1:
-        origins = " and ".join(one.origin for one in claims)
-        message = f"optimizer '{name}' is claimed by two packages: {origins}"
-        raise PluginError(message, fix="uninstall one of them")
+    _check_claims(claims)
     return claims[0] if claims else None
 
 
@@ -77,16 +74,21 @@ def find_plugin(kind: Kind, name: str) -> InstalledPlugin:
     Raises PluginError when there is none (naming the package to install), when two packages claim the name, or when its
     package lies twice in one folder.
     """
-    every = _of_kind(kind)
+    every = _in_group(GROUPS[kind], kind)
     claims = [plugin for plugin in every if plugin.name == name]
     if not claims:
         raise _missing(kind, name, every)
-    if len(claims) > 1:
-        origins = " and ".join(plugin.origin for plugin in claims)
-        message = f"{kind} '{name}' is claimed by two packages: {origins}"
-        raise PluginError(message, fix="uninstall one of them")
+    _check_claims(claims)
     check_copies(claims[0].package)
     return claims[0]
+
+
+def _check_claims(claims: Sequence[InstalledPlugin]) -> None:
+    """Raise PluginError when several packages claim one name."""
+    if len(claims) > 1:
+        origins = " and ".join(one.origin for one in claims)
+        message = f"{claims[0].kind} '{claims[0].name}' is claimed by two packages: {origins}"
+        raise PluginError(message, fix="uninstall one of them")
 
 
 def import_plugin(plugin: InstalledPlugin) -> ModuleType:
@@ -207,8 +209,8 @@ def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin, run: Mappi
         raise PluginError(message, fix=f"repair or update {plugin.package}") from error
 
 
-def _of_kind(kind: Kind) -> list[InstalledPlugin]:
-    found = {_described(point, kind) for point in entry_points(group=GROUPS[kind])}
+def _in_group(group: str, kind: Kind) -> list[InstalledPlugin]:
+    found = {_described(point, kind) for point in entry_points(group=group)}
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package))
 
 
