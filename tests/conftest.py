@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,15 @@ RunCli = Callable[..., subprocess.CompletedProcess[str]]
 def own_home(loracore_home: Path) -> Path:
     """Give all tests a home of their own, whether they ask or not."""
     return loracore_home
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_imports() -> None:
+    """Take what lives by now out of the garbage collector's sight: a run collects twice, and torch alone has a million.
+
+    Nothing is collected first: that would take as long, and what is dead of earlier tests is small.
+    """
+    gc.freeze()
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from loracore.config.annotated_fields import adapter_of
 from loracore.config.config import Config
 from loracore.config.declared import Declared, Option
 from loracore.config.given import Given, merged
@@ -92,7 +93,10 @@ def _validated(
     problems: dict[str, Problem] = {}
     for table in declared.tables:
         mine = {name: value for name, value in values.items() if declared.options[name].table is table}
-        adapter: TypeAdapter[Any] = TypeAdapter(table)
+        if not mine:
+            tables.append(table())  # pydantic takes defaults as they are, and its adapter takes time to make
+            continue
+        adapter = adapter_of(table)
         try:
             tables.append(adapter.validate_python(mine))
         except ValidationError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic.fields import FieldInfo
 
+from loracore.config.annotated_fields import annotations_of
 from loracore.config.options import NEUTRAL_OPTIONS
 from loracore.errors import Problem
 
@@ -168,7 +169,6 @@ def default_of(field: Field[Any]) -> Any:
 
 def _extras(table: type) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Give every option of a table with what ``option`` noted beside its help and range."""
-    hints = get_type_hints(table, include_extras=True)
     for name in (each.name for each in fields(table)):
-        infos = [part for part in hints[name].__metadata__ if isinstance(part, FieldInfo)]
+        infos = [part for part in annotations_of(table)[name].__metadata__ if isinstance(part, FieldInfo)]
         yield from ((name, info.json_schema_extra) for info in infos if isinstance(info.json_schema_extra, dict))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic.fields import FieldInfo
 
+from loracore.config.annotated_fields import annotations_of
 from loracore.config.refused import Refusal
 from loracore.errors import PluginError, Problem
 
@@ -110,9 +111,8 @@ def _two_owners(first: Option, second: Option) -> Problem:
 
 
 def _table_options(owner: str, table: type) -> Iterator[Option | Problem]:
-    hints = get_type_hints(table, include_extras=True)
     for field in fields(table):
-        annotation = hints[field.name]
+        annotation = annotations_of(table)[field.name]
         info = next((part for part in get_args(annotation)[1:] if isinstance(part, FieldInfo)), None)
         if get_origin(annotation) is not Annotated or info is None or not info.description:
             problem = "is no Annotated[type, option('help', …)]"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from loracore.config.annotated_fields import adapter_of
 from loracore.config.dataset_keys import KEYS, Level
 from loracore.config.declared import Declared, Option
 
@@ -61,7 +62,7 @@ def _key_schemas(level: Level) -> dict[str, Any]:
 
 
 def _table_schemas(table: type, declared: Declared) -> list[tuple[str, dict[str, Any]]]:
-    properties = TypeAdapter(table).json_schema()["properties"]
+    properties = adapter_of(table).json_schema()["properties"]
     return [(name, _option_schema(declared.options[name], found)) for name, found in properties.items()]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from loracore.config.annotated_fields import adapter_of
 from loracore.config.config import Config, Fate, Finding
 from loracore.config.declared import declare
 from loracore.config.values import converted, expected
@@ -88,8 +89,7 @@ def _implied(finding: Finding, config: Config, wrong: Wrong) -> Any:
     option = declare([("", [table])]).options[name]
     try:
         value = finding.value if finding.value is None else converted(option, finding.value)
-        adapter: TypeAdapter[Any] = TypeAdapter(table)
-        checked = adapter.validate_python({name: value})
+        checked = adapter_of(table).validate_python({name: value})
     except (ValueError, ValidationError) as error:
         says = f"implies {'a value' if option.secret else repr(finding.value)} for '{name}', in"
         raise wrong(says, f"'{name}' must be {expected(option)}") from error
