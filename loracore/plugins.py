@@ -52,7 +52,8 @@ class InstalledPlugin:
 
 def installed_plugins() -> list[InstalledPlugin]:
     """Return every installed plugin and alias, sorted by kind and name, from metadata alone."""
-    found = (plugin for kind, group in GROUPS.items() for plugin in _in_group(group, kind))
+    points = entry_points()  # once: for each group, every installed package would be asked again
+    found = (plugin for kind, group in GROUPS.items() for plugin in _plugins(points.select(group=group), kind))
     return sorted(found, key=lambda plugin: plugin.kind)
 
 
@@ -210,7 +211,11 @@ def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin, run: Mappi
 
 
 def _in_group(group: str, kind: Kind) -> list[InstalledPlugin]:
-    found = {_described(point, kind) for point in entry_points(group=group)}
+    return _plugins(entry_points(group=group), kind)
+
+
+def _plugins(points: Iterable[EntryPoint], kind: Kind) -> list[InstalledPlugin]:
+    found = {_described(point, kind) for point in points}
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package))
 
 

@@ -176,6 +176,7 @@ class Models:
     parts that an option put on a device of their own; the core leaves them there. ``block_groups`` names the
     denoiser's blocks as ``LoraTarget.block`` does, in the order of the block-wise options, by the group that learning
     rates are given for ("down", "mid", "up"); "" is of no such group. Left empty, the blocks are those of the targets.
+    ``together`` lists layers that the denoiser calls with the same inputs through `loracore.networks.grouped.project`.
     """
 
     text: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -185,6 +186,7 @@ class Models:
     extras: Mapping[str, Any] = field(default_factory=dict)
     placed: frozenset[str] = frozenset()
     block_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    together: Sequence[Sequence[nn.Module]] = ()
 
     def modules(self) -> Mapping[str, nn.Module]:
         """Return every loaded module by part: "te1", …, "vae", "unet"."""

@@ -8,6 +8,7 @@ from loracore.cli.launching import leave_to_processes
 from loracore.cli.request import Request
 from loracore.cli.run_command import run_command
 from loracore.cli.train import read_with_data, with_datasets
+from loracore.collector import collecting_later
 from loracore.errors import printable
 
 
@@ -22,7 +23,8 @@ def cache(request: Request) -> None:
     request, datasets = with_datasets(request)
     leave_to_processes(request.config)
 
-    from loracore.training.filling import fill_caches  # brings torch: options can no longer be wrong
+    with collecting_later():
+        from loracore.training.filling import fill_caches  # brings torch: options can no longer be wrong
 
     idle = f"{request.config.place('cache_format')}: "  # of a run that keeps nothing; here everything is kept
     notes = [note for note in request.notes if not note.startswith(idle)]

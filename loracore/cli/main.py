@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import click
 
+from loracore.collector import collecting_later
 from loracore.errors import LoracoreError, did_you_mean
 from loracore.plugin_faults import blamed
 from loracore.plugins import imported_titles
@@ -24,6 +25,7 @@ COMMANDS = MappingProxyType(
         "train": "Train a network and save it.",
         "check": "Look at options and pictures without loading a model.",
         "cache": "Encode pictures and captions for later runs, and stop.",
+        "plan": "Show what a run takes of its card's memory, and what makes it fit.",
         "targets": "Show every module that a run would train.",
         "merge": "Write base model and trained networks as one checkpoint.",
         "convert": "Give a LoRA file the names of another format.",
@@ -55,7 +57,9 @@ class Commands(click.Group):
             guess = did_you_mean(cmd_name, COMMANDS)
             raise click.UsageError(f"no command '{cmd_name}'; {guess or 'see loracore --help'}")
         own_name = cmd_name.replace("-", "_")
-        found: click.Command = vars(import_module(f"loracore.cli.{own_name}"))[own_name]
+        with collecting_later():
+            module = import_module(f"loracore.cli.{own_name}")
+        found: click.Command = vars(module)[own_name]
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

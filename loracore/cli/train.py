@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from loracore.cli.fsdp import wanted_sharding
+from loracore.cli.keeping_compiled import keep_compiled
 from loracore.cli.launching import leave_to_processes, rank
 from loracore.cli.request import Request, read_request
 from loracore.cli.resolved import ResolvedConfig
 from loracore.cli.resume_command import StandingStates, resume_command
 from loracore.cli.run_command import run_command
+from loracore.collector import collecting_later
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.datasets import read_datasets
@@ -84,8 +86,10 @@ def train(request: Request) -> None:
         raise ConfigError.of([*error.problems, *result_problems(request.config)]) from error
     sharding = wanted_sharding(request.config)
     leave_to_processes(request.config)
+    keep_compiled(request.config)
 
-    from loracore.training import train as training  # brings torch: options can no longer be wrong
+    with collecting_later():
+        from loracore.training import train as training  # brings torch: options can no longer be wrong
     from loracore.training.steps.control import Interrupted
     from loracore.training.watchdogs.not_finite import NotFiniteError
     from loracore.training.watchdogs.skipped import SkippedStepsError

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from loracore.config.config import Config
 from loracore.config.dataset_keys import KEYS, TABLES, Level
@@ -26,7 +26,8 @@ _BUILT_IN: Mapping[str, Any] = MappingProxyType({"network_multiplier": 1.0, "is_
 _STRANGE = "if it is an option of an architecture, it is no key of a data set: give it outside, with arch"
 
 _ADAPTERS: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
-    {name: TypeAdapter(key.type) for name, key in KEYS.items()}
+    # made when a key is first given: together they take as long as a dozen modules
+    {name: TypeAdapter(key.type, config=ConfigDict(defer_build=True)) for name, key in KEYS.items()}
 )
 
 

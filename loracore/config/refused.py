@@ -19,7 +19,6 @@ _SHARDS = Refusal(
     "there is no DeepSpeed: what it shards is small here, the adapters and their optimizer",
     "leave it out; where the frozen model is too large, use fp8_base or blocks_to_swap",
 )
-_COMPILES = Refusal("models are not compiled", "leave it out: a run without it computes the same")
 _LINE_ONLY = Refusal("it names or asks for a file, which only the command line does", "leave it out of CONFIG")
 
 #: Option → why it is refused. What an architecture declares is its own and is not looked up here.
@@ -34,8 +33,6 @@ _REFUSED: Mapping[str, Refusal] = MappingProxyType(
         "zero3_init_flag": _SHARDS,
         "zero3_save_16bit_model": _SHARDS,
         "fp16_master_weights_and_gradients": _SHARDS,
-        "torch_compile": _COMPILES,
-        "dynamo_backend": _COMPILES,
         "config_file": _LINE_ONLY,
         "output_config": _LINE_ONLY,
         "print_config": _LINE_ONLY,

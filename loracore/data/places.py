@@ -1,4 +1,4 @@
-"""Where is kept what outlives a run: tables of folders, encoded pictures and captions."""
+"""Where is kept what outlives a run: tables of folders, encoded pictures and captions, compiled code."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def tensors_folder(config: Config) -> Path:
         message = "this user has no home folder to keep caches in"
         raise ConfigError(message, where=config.place("cache_dir"), fix="give --cache_dir FOLDER")
     return found / "tensors"
+
+
+def compiled_folder(config: Config) -> Path | None:
+    """Return the folder of compiled code, which all runs share; None where there is no place to keep anything."""
+    found = _cache_folder(config)
+    return None if found is None else found / "compiled"
 
 
 def _cache_folder(config: Config) -> Path | None:

@@ -103,8 +103,6 @@ _LINES: Mapping[str, tuple[int, Callable[[int, Mapping[str, Any]], str]]] = Mapp
 
 def _behind_the_bar(run: Run, event: Event) -> Iterator[tuple[str, str]]:
     """Give what is shown behind the bar: epoch, average loss, learning rate, pictures a second, memory."""
-    from loracore.training.telling.memory_use import memory_used
-
     values = event.values
     yield "epoch", f"{values['epoch']}/{run.length.epochs}"
     yield "avr_loss", "…" if values["average"] is None else f"{values['average']:.4f}"
@@ -113,7 +111,7 @@ def _behind_the_bar(run: Run, event: Event) -> Iterator[tuple[str, str]]:
         yield "Keys Scaled", str(values["keys_scaled"])
         yield "Average key norm", f"{values['average_key_norm']:.4f}"
     yield "images/s", f"{run.outlets.progress.images_per_second(event.step):.2f}"
-    yield "GB", f"{memory_used(run.processes.device):.1f}"
+    yield "GB", f"{run.outlets.memory.gigabytes():.1f}"
     if run.steps.history.skipped:
         yield "skipped", str(run.steps.history.skipped)
 
@@ -163,7 +161,11 @@ def _spared(model: ModelOptions) -> Iterator[str]:
     """Give what is done to spare the device's memory."""
     if model.gradient_checkpointing:
         yield "activations computed again" + (", inputs kept on the host" if model.cpu_offload_checkpointing else "")
+    elif model.checkpointed_blocks:
+        yield f"activations of {len(set(model.checkpointed_blocks))} blocks of the denoiser computed again"
     if model.blocks_to_swap:
         yield f"{model.blocks_to_swap} blocks of the denoiser wait on the host"
     if model.fp8_base or model.fp8_base_unet:
         yield f"{'denoiser and text encoders' if model.fp8_base else 'denoiser'} stored in fp8"
+    if model.base_model_precision != "given":
+        yield f"matrices of the denoiser stored as {model.base_model_precision}"

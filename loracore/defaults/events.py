@@ -34,11 +34,9 @@ def happened(run: Run, event: Event) -> None:
 
 def _with_pace(run: Run, event: Event) -> Event:
     """Return a step with what the bar shows beside its numbers: pictures a second, and GB of memory."""
-    from loracore.training.telling.memory_use import memory_used
-
     pace = {
         "images_per_second": round(run.outlets.progress.images_per_second(event.step), 3),
-        "memory": round(memory_used(run.processes.device), 3),
+        "memory": round(run.outlets.memory.gigabytes(), 3),
     }
     return replace(event, values={**event.values, **pace})
 

@@ -98,10 +98,16 @@ def crop(table: Tensor, size: tuple[int, int], corners: Tensor | None) -> Tensor
 
 @contextmanager
 def laid_at(embedder: PatchEmbed, positions: Tensor) -> Iterator[None]:
-    """Give these positions (B or 1,height·width,F) to every call inside this context; afterwards the own are back."""
+    """Give these positions (B or 1,height·width,F) to every call inside this context; afterwards the own are back.
+
+    Those of one shape always lie in the same place, which a recorded step (``cuda_graphs``) reads again.
+    """
     own: dict[str, Any] = vars(embedder)
+    places: dict[object, Tensor] = own.setdefault("laid_positions", {})
+    key = (positions.shape, positions.dtype, positions.device)
+    place = places[key] = places[key].copy_(positions) if key in places else positions.clone()
     # the embedder asks itself for its positions: what an instance has goes before what its class has
-    own["cropped_pos_embed"] = lambda _height, _width: positions
+    own["cropped_pos_embed"] = lambda _height, _width: place
     try:
         yield
     finally:

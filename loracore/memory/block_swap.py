@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from loracore.memory.block_weights import BlockWeights
+from loracore.memory.block_weights import BlockWeights, size_in_slot
 from loracore.memory.checkpointing import run_checkpointed
 
 #: Starts copying the second tensor into the first, and returns what makes the device wait until it is there.
@@ -27,6 +27,12 @@ def rotating_places(blocks: int, swapped: int) -> Sequence[int]:
     """
     rotating = swapped + SLOTS
     return [(2 * turn + 1) * blocks // (2 * rotating) for turn in range(rotating)]
+
+
+def slots_size(blocks: Sequence[nn.Module], swapped: int) -> int:
+    """Return how many bytes the slots take through which ``swapped`` + 2 of the blocks take turns."""
+    sizes = [size_in_slot(blocks[place]) for place in rotating_places(len(blocks), swapped)]
+    return sum(max(sizes[first::SLOTS]) for first in range(SLOTS))
 
 
 def swap_blocks(blocks: Sequence[nn.Module], swapped: int, device: torch.device, copy: Copy | None = None) -> None:

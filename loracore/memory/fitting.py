@@ -13,7 +13,10 @@ from loracore.config.options import ModelOptions
 from loracore.errors import ConfigError
 from loracore.memory import float8
 from loracore.memory.block_swap import SLOTS, rotating_places, swap_blocks
+from loracore.memory.block_weights import frozen_tensors
 from loracore.memory.checkpointing import checkpoint_blocks
+from loracore.memory.quantised.forms import FORMS
+from loracore.memory.quantised.storing import quantise
 from loracore.memory.sharding import check_shardable, sharded_parameters
 from loracore.types import Models, Part
 
@@ -27,13 +30,14 @@ def load_device(
 ) -> torch.device:
     """Return where ``load_models`` should put these parts, to be brought to ``device`` by `fit_models`.
 
-    That is the CPU for a denoiser whose blocks swap or are ``sharded``, and for weights that become float8, so that the
-    device never has to hold more than it will in training. With ``lowram`` float8 and shards are made on the device:
-    the host is the smaller.
+    That is the CPU for a denoiser whose blocks swap or are ``sharded``, and for weights that are stored in fewer bits,
+    so that the device never has to hold more than it will in training. With ``lowram`` these and shards are made on the
+    device: the host is the smaller.
     """
     options = config[ModelOptions]
     text = options.fp8_base and not options.lowram
-    spared = (options.fp8_base_unet or sharded) and not options.lowram
+    fewer_bits = options.fp8_base_unet or options.base_model_precision != "given"
+    spared = (fewer_bits or sharded) and not options.lowram
     denoiser = bool(options.blocks_to_swap) or text or spared
     waiting = ("denoiser" in parts and denoiser) or (text and bool(set(parts) - {"denoiser", "vae"}))
     return torch.device("cpu") if waiting and device.type != "meta" else device
@@ -42,7 +46,8 @@ def load_device(
 def unneeded(config: Config, device: torch.device) -> Iterator[str]:
     """Give notes on options that change nothing on this device."""
     options = config[ModelOptions]
-    if options.lowram and device.type == "cpu" and (options.fp8_base or options.fp8_base_unet):
+    fewer_bits = options.fp8_base or options.fp8_base_unet or options.base_model_precision != "given"
+    if options.lowram and device.type == "cpu" and fewer_bits:
         yield "lowram is without effect on the CPU: its memory is the host's"
     if options.highvram and device.type != "cuda":
         yield f"highvram is without effect on this device ({device.type}): only of a CUDA device is memory given back"
@@ -66,22 +71,35 @@ def fit_models(
     cannot be sharded.
     """
     swapped = _blocks_to_swap(models, config)
+    _checkpointed(models, config)
     if sharded:
+        _check_shared_form(config)
         check_shardable(models)
     if device.type == "meta":
         return
     origin = load_device(config, device, _parts(models), sharded=sharded)
-    for name, module in models.modules().items():
-        if name != "vae":
-            _use_float8(module, models.blocks.get(name, ()), dtype, store=_stores_float8(name, config))
+    store_weights(models, dtype, config, device)
     waiting = {id(parameter) for parameter in sharded_parameters(models)} if sharded else set[int]()
     if swapped:
         blocks = models.blocks[_DENOISER]
         swap_blocks(blocks, swapped, device)
-        waiting = {id(p) for at in rotating_places(len(blocks), swapped) for p in blocks[at].parameters()}
+        waiting = {id(one) for at in rotating_places(len(blocks), swapped) for one in frozen_tensors(blocks[at])}
     for name, module in models.modules().items():
         if name not in stay:
             _move(module, origin, device, waiting)
+
+
+def store_weights(models: Models, dtype: torch.dtype, config: Config, device: torch.device | None = None) -> None:
+    """Store the weights as the options ask, wherever they are; on the meta device, for `loracore plan`, too.
+
+    What is made of the denoiser's for ``base_model_precision`` is computed on ``device``; None: where each weight is.
+    """
+    form = FORMS.get(config[ModelOptions].base_model_precision)
+    if form is not None and models.denoiser is not None:
+        quantise(float8.linear_layers(models.blocks.get(_DENOISER) or [models.denoiser]), form, device, dtype)
+    for name, module in models.modules().items():
+        if name != "vae":
+            _use_float8(module, models.blocks.get(name, ()), dtype, store=_stores_float8(name, config))
 
 
 def spare_activations(models: Models, config: Config) -> None:
@@ -90,13 +108,26 @@ def spare_activations(models: Models, config: Config) -> None:
     Called once, after `fit_models`. Swapped blocks forget theirs anyway.
     """
     options = config[ModelOptions]
-    if not options.gradient_checkpointing:
-        return
     swapped = _blocks_to_swap(models, config)
     for name, blocks in models.blocks.items():
+        some = range(len(blocks)) if options.gradient_checkpointing else _checkpointed(models, config, name)
         rotating = set(rotating_places(len(blocks), swapped)) if swapped and name == _DENOISER else set()
-        chosen = [block for place, block in enumerate(blocks) if place not in rotating]
+        chosen = [blocks[place] for place in some if place not in rotating]
         checkpoint_blocks(chosen, inputs_on_host=options.cpu_offload_checkpointing)
+
+
+def _checkpointed(models: Models, config: Config, name: str = _DENOISER) -> Sequence[int]:
+    """Return the places of those blocks of a part that alone forget their activations."""
+    wanted = sorted(set(config[ModelOptions].checkpointed_blocks))
+    if not wanted or name != _DENOISER or models.denoiser is None:
+        return ()
+    blocks = len(models.blocks.get(_DENOISER, ()))
+    strangers = [place for place in wanted if not 0 <= place < blocks]
+    if strangers:
+        message = f"checkpointed_blocks: this denoiser has no block {strangers[0]}: it names {blocks}"
+        fix = f"give numbers from 0 to {blocks - 1}" if blocks else "leave checkpointed_blocks out"
+        raise ConfigError(message, where=config.place("checkpointed_blocks"), fix=fix)
+    return wanted
 
 
 def _parts(models: Models) -> Collection[Part]:
@@ -118,6 +149,15 @@ def _blocks_to_swap(models: Models, config: Config) -> int:
         fix = f"give at most {limit}" if limit > 0 else "leave blocks_to_swap out"
         raise ConfigError(message, where=config.place("blocks_to_swap"), fix=fix)
     return wanted
+
+
+def _check_shared_form(config: Config) -> None:
+    """Raise ConfigError where matrices in fewer bits would be divided: FSDP shares parameters, of one dtype."""
+    precision = config[ModelOptions].base_model_precision
+    if precision != "given":
+        message = f'base_model_precision = "{precision}": matrices in so few bits cannot be shared by FSDP'
+        fix = "leave base_model_precision out, or launch without FSDP"
+        raise ConfigError(message, where=config.place("base_model_precision"), fix=fix)
 
 
 def _stores_float8(name: str, config: Config) -> bool:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loracore.memory.quantised.linear import stored_tensors
+
 #: The only kind that model files use: 4 bits of exponent, 3 of mantissa, ±448, no infinities (arXiv 2209.05433).
 FLOAT8 = torch.float8_e4m3fn
 
@@ -40,7 +42,7 @@ def compute_in_input_dtype(module: nn.Module, layers: Iterable[nn.Linear], dtype
     Whatever else of the module is stored so (norms, embeddings, biases of a float8 file) is cast to ``dtype``.
     """
     stored = [layer for layer in layers if layer.weight.dtype == FLOAT8]
-    kept = {id(layer.weight) for layer in stored}
+    kept = {id(tensor) for tensor in (*(layer.weight for layer in stored), *stored_tensors(module))}
     for tensor in chain(module.parameters(), module.buffers()):
         if tensor.dtype == FLOAT8 and id(tensor) not in kept:
             tensor.data = tensor.data.to(dtype)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from loracore.networks.low_rank import LowRank
 from loracore.noise.rng import SampleRng
 
 
@@ -41,6 +42,14 @@ class Adapter(nn.Module, ABC):
         network whose change is no addition to the weight raises DataError: what merges or converts it ends with that.
         """
 
+    def low_rank(self, index: int) -> LowRank | None:  # noqa: ARG002  # for those who can
+        """Return the factors whose product is all that is ever added to layer ``index``; None: ``forward`` is asked.
+
+        Asked once, when a network is attached. Plain Linear layers then compute in one function with their factors,
+        which gives what ``forward`` would, in fewer operations. Adapters with random masks answer None.
+        """
+        return None
+
     def trained_parameters(self) -> Sequence[nn.Parameter]:
         """Return the parameters that the optimizer moves; the others stay as they start."""
         return list(self.parameters())
@@ -51,6 +60,11 @@ class Adapter(nn.Module, ABC):
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw this micro-batch's random masks, sample by sample; evaluation needs none."""
+
+    @property
+    def draws(self) -> bool:
+        """Tell whether `draw_masks` draws anything in this run; whoever defines it knows better than this answer."""
+        return type(self).draw_masks is not Adapter.draw_masks
 
     def clear_masks(self) -> None:
         """Forget the masks: every sample is adapted in full."""

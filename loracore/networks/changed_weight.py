@@ -100,6 +100,10 @@ class ChangedWeight(Adapter):
         """Return the formula's up factors."""
         return self.change.up_parameters()
 
+    @property
+    def draws(self) -> bool:
+        return self._masks.random
+
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw what each sample does without."""
         self._masks.draw(rng, self)

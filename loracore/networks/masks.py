@@ -34,6 +34,11 @@ class Masks:
         self._channels: Sequence[Tensor] = ()  # B, width, for each place
         self._seeds: Sequence[Tensor] = ()  # B, for each place
 
+    @property
+    def random(self) -> bool:
+        """Tell whether anything is ever left out."""
+        return self._random
+
     def draw(self, rng: SampleRng, adapter: nn.Module) -> None:
         """Draw which neurons, which channels, and whether the whole module each sample does without.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from loracore.errors import DataError, did_you_mean
 from loracore.networks.adapter import Adapter
+from loracore.networks.grouped import Pair, Strength, grouped, grouped_forward, is_plain
 from loracore.networks.norms import limiting_factor
 from loracore.networks.spellings import misnamed
+from loracore.networks.stacks import Copies, copied
 from loracore.noise.rng import SampleRng
 from loracore.types import LoraTarget
 
@@ -38,13 +40,6 @@ class NormLimits:
     largest: Tensor
 
 
-@dataclass(eq=False, slots=True)
-class Strength:
-    """By how much the adapters of a network are multiplied: one number that all of its layers read."""
-
-    multiplier: float = 1.0
-
-
 class Network:
     """The adapters of a run, in the order of their targets."""
 
@@ -52,15 +47,35 @@ class Network:
         self.entries = tuple(entries)
         self.modules = nn.ModuleList(entry.adapter for entry in self.entries)
         self._shadowed: list[tuple[nn.Module, Callable[..., Tensor] | None]] = []
+        self._copies: Sequence[Copies] = ()
         self._strength = Strength()
 
-    def attach(self) -> None:
-        """Put every adapter in front of its layers; the layers' own tensors are left alone."""
-        for entry in self.entries:
-            for index, layer in enumerate(entry.target.layers):
-                self._shadowed.append((layer, vars(layer).get("forward")))
-                adapted = partial(_adapted, layer.forward, entry, index, self._strength)
-                layer.forward = adapted  # type: ignore[method-assign]  # shadows the class's forward, until detach
+    def attach(self, together: Iterable[Sequence[nn.Module]] = ()) -> None:
+        """Put every adapter in front of its layers; the layers' own tensors are left alone.
+
+        Frozen, plain Linear layers whose adapters are `LowRank` compute in one function with them, and those that the
+        model calls ``together`` (`Models.together`) as one. The adapters have their device and precision by now.
+        """
+        pairs, others = self._plain_pairs()
+        groups = list(grouped(pairs, together, self._strength))
+        for group in groups:
+            for place, layer in enumerate(group.layers):
+                self._shadow(layer, grouped_forward(group, place))
+        for entry, index in others:
+            other = entry.target.layers[index]
+            self._shadow(other, partial(_adapted, other.forward, entry, index, self._strength))
+        stacks = ((one, group.layers[0].weight.dtype) for group in groups for one in (group.down, group.up))
+        self._copies = list(Copies.of(stacks))
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Have the low-rank factors copied in the precision of their layers, all at once, for as long as this lasts.
+
+        Forward and backward pass of a micro-batch belong inside; nobody may move the adapters meanwhile. Outside, each
+        call makes copies of its own: the results are the same, numbers and gradients.
+        """
+        with copied(self._copies):
+            yield
 
     def detach(self) -> None:
         """Give the layers back as they were."""
@@ -70,10 +85,39 @@ class Network:
                 del layer.forward
             else:
                 layer.forward = former  # what shadowed it before, as float8 weights do
+        self._copies = ()
 
     def scale_outputs(self, multiplier: float) -> None:
         """Multiply what every adapter adds from here on; 1 is as it is trained."""
         self._strength.multiplier = multiplier
+
+    @property
+    def multiplier(self) -> float:
+        """By how much the adapters are multiplied now."""
+        return self._strength.multiplier
+
+    @property
+    def draws(self) -> bool:
+        """Tell whether any adapter leaves something out at random."""
+        return any(entry.adapter.draws for entry in self.entries)
+
+    def _plain_pairs(self) -> tuple[Mapping[int, Pair], Sequence[tuple[Entry, int]]]:
+        """Return the layers, by id, that compute in one function with their adapter, and all others by their index."""
+        pairs: dict[int, Pair] = {}
+        others = []
+        for entry in self.entries:
+            for index, layer in enumerate(entry.target.layers):
+                alone = isinstance(layer, nn.Linear) and is_plain(layer) and id(layer) not in pairs
+                factors = entry.adapter.low_rank(index) if alone else None
+                if factors is not None and isinstance(layer, nn.Linear):
+                    pairs[id(layer)] = Pair(layer, factors)
+                else:
+                    others.append((entry, index))
+        return pairs, others
+
+    def _shadow(self, layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+        self._shadowed.append((layer, vars(layer).get("forward")))
+        layer.forward = forward  # shadows the class's forward, until detach
 
     @contextmanager
     def silenced(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loracore.data.loader import Loader
+from loracore.speed.speed import Speed
 from loracore.training.previews.ready import Previews
 from loracore.training.results.outputs import ResultFiles
 from loracore.training.results.retention import Retention
@@ -14,6 +15,7 @@ from loracore.training.steps.course import Course
 from loracore.training.steps.history import History
 from loracore.training.steps.step import Forward
 from loracore.training.telling.event_log import EventLog
+from loracore.training.telling.memory_use import MemoryUse
 from loracore.training.telling.progress import Progress
 from loracore.training.telling.trackers import Trackers
 from loracore.training.uploading.uploads import Uploads
@@ -30,6 +32,7 @@ class Steps:
     loader: Loader
     forward: Forward
     history: History
+    speed: Speed
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,6 +53,7 @@ class Outlets:
     progress: Progress
     log: EventLog
     trackers: Trackers
+    memory: MemoryUse
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -71,7 +71,7 @@ def attach_weights(
         place = entry.target.layers[0].weight.device
         entry.adapter.to(place if entry.target.part in models.placed else device)
     network.modules.eval()
-    network.attach()
+    network.attach(models.together)
     return network
 
 

@@ -21,6 +21,7 @@ from loracore.training.assembly.plan import Plan, choose_seed
 from loracore.training.assembly.rehearsing import rehearse
 from loracore.training.failing_together import failing_together
 from loracore.training.in_step import check_in_step, sharding_notes
+from loracore.training.planning.auto_memory import with_memory
 from loracore.training.processes import join_processes
 from loracore.training.results.outputs import ResultFiles, guarded, result_files
 from loracore.training.run import Run
@@ -69,7 +70,7 @@ def train(
         start, said = run_start(resumed, config, scanned.training, datasets, processes.count)
         plan = Plan(config, plugins.hook, processes, seed, datasets, scanned, weights, [*notes, *said], start)
         with explaining(config, "loading"):
-            run = assemble_run(rehearse(plan), files)
+            run = assemble_run(with_memory(rehearse(plan)), files)
         begin(run, resumed)
         train_loop(run)
         if run.results.saver is not None:

@@ -40,6 +40,9 @@ DOCUMENTS = (
     "docs/events.md",
     "docs/distributed.md",
     "docs/data.md",
+    "docs/quantised-weights.md",
+    "docs/memory.md",
+    "docs/speed.md",
 )
 FENCE = re.compile(
     r"^```(?P<language>\w+)(?: (?P<where>file|more)=(?P<path>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -60,6 +63,9 @@ SWITCHES = {
     "out",  # of benchmark scripts
     "tiny",
     "small",
+    *("size", "device", "batch", "checkpointing", "pairs", "steps", "warm_up", "our_words"),  # of benchmarks.peers
+    *("sd_scripts", "sd_scripts_python", "sd_scripts_words", "threads"),
+    "model",  # of benchmarks/first_step.py
     "picture",  # of `loracore inspect`
     *("kind", "into"),  # of `loracore new-plugin`
     "calm_strength",  # an option of the package that the tutorial has it write

@@ -26,6 +26,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"cli"}),
     "config": frozenset({"errors", "hookspecs", "plugin_faults", "plugins"}),
     "package_copies": frozenset({"errors"}),
+    "collector": frozenset(),
     "plugin_packages": frozenset(),
     "plugin_faults": frozenset({"errors", "plugin_packages"}),
     "plugins": frozenset({"errors", "hookspecs", "package_copies", "plugin_faults"}),
@@ -35,9 +36,11 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "data": frozenset({"config", "errors", "types"}),
     "memory": frozenset({"config", "errors", "types"}),
     "networks": frozenset({"config", "errors", "noise", "types"}),
+    "speed": frozenset({"config", "errors", "types"}),
     "weights": frozenset({"config", "errors", "hookspecs", "networks", "types"}),
     "training": frozenset(
         {
+            "collector",
             "config",
             "data",
             "errors",
@@ -47,6 +50,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
             "noise",
             "plugin_faults",
             "plugins",
+            "speed",
             "types",
             "weights",
         }
@@ -57,6 +61,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "scaffolding": frozenset({"errors", "hookspecs", "plugins"}),
     "cli": frozenset(
         {
+            "collector",
             "config",
             "data",
             "defaults",

@@ -102,7 +102,7 @@ def test_an_option_without_effect_is_said(words: list[str], rows: Mapping[str, R
     [
         *("deepspeed", "zero_stage", "offload_optimizer_device", "offload_optimizer_nvme_path"),
         *("offload_param_device", "offload_param_nvme_path", "zero3_init_flag", "zero3_save_16bit_model"),
-        *("fp16_master_weights_and_gradients", "torch_compile", "dynamo_backend"),
+        "fp16_master_weights_and_gradients",
     ],
 )
 def test_a_refused_option_says_why(name: str, rows: Mapping[str, Row]) -> None:

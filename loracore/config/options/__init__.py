@@ -8,12 +8,14 @@ from loracore.config.options.declaring import CacheKind, option
 from loracore.config.options.hub import HubOptions
 from loracore.config.options.logs import LoggingOptions
 from loracore.config.options.loss import LossOptions
+from loracore.config.options.memory import MemoryOptions
 from loracore.config.options.model import ModelOptions
 from loracore.config.options.network import NetworkOptions
 from loracore.config.options.plugins import PluginOptions
 from loracore.config.options.previews import PreviewOptions
 from loracore.config.options.processes import ProcessOptions
 from loracore.config.options.saving import MetadataOptions, SavingOptions
+from loracore.config.options.speed import SpeedOptions
 from loracore.config.options.state import StateOptions
 from loracore.config.options.training import TrainingOptions
 from loracore.config.options.validation import ValidationOptions
@@ -27,6 +29,7 @@ __all__ = [
     "HubOptions",
     "LoggingOptions",
     "LossOptions",
+    "MemoryOptions",
     "MetadataOptions",
     "ModelOptions",
     "NetworkOptions",
@@ -34,6 +37,7 @@ __all__ = [
     "PreviewOptions",
     "ProcessOptions",
     "SavingOptions",
+    "SpeedOptions",
     "StateOptions",
     "TrainingOptions",
     "ValidationOptions",
@@ -44,11 +48,13 @@ __all__ = [
 CORE_OPTIONS: tuple[type, ...] = (
     PluginOptions,
     ModelOptions,
+    MemoryOptions,
     DataOptions,
     NetworkOptions,
     BlockOptions,
     TrainingOptions,
     LossOptions,
+    SpeedOptions,
     SavingOptions,
     MetadataOptions,
     StateOptions,
@@ -61,6 +67,7 @@ CORE_OPTIONS: tuple[type, ...] = (
 
 #: Those of them that change nothing in what is trained: a run may be resumed with others.
 NEUTRAL_OPTIONS: tuple[type, ...] = (
+    MemoryOptions,
     SavingOptions,
     MetadataOptions,
     StateOptions,

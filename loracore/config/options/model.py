@@ -27,6 +27,10 @@ class ModelOptions:
     gradient_checkpointing: Annotated[
         bool, option("compute activations again in the backward pass: less memory, more time", neutral=True)
     ] = False
+    checkpointed_blocks: Annotated[
+        tuple[int, ...],
+        option("blocks of the denoiser that alone compute activations again: places in order, from 0", neutral=True),
+    ] = ()
     cpu_offload_checkpointing: Annotated[
         bool, option("with gradient_checkpointing: what is kept of each block waits in host memory", neutral=True)
     ] = False
@@ -38,11 +42,17 @@ class ModelOptions:
         bool, option("store the weights of denoiser and text encoders in 8 bits (float8_e4m3fn)", affects={"text"})
     ] = False
     fp8_base_unet: Annotated[bool, option("store the weights of the denoiser in 8 bits (float8_e4m3fn)")] = False
+    base_model_precision: Annotated[
+        Literal["given", "fp8_scaled", "int8", "nf4"],
+        option("store the matrices of the denoiser's blocks in 8 or 4 bits, with scales; given: as they are loaded"),
+    ] = "given"
     full_fp16: Annotated[bool, option("train in fp16 altogether, adapters too; needs mixed_precision fp16")] = False
     full_bf16: Annotated[bool, option("train in bf16 altogether, adapters too; needs mixed_precision bf16")] = False
     lowram: Annotated[
         bool,
-        option("load straight to the device, float8 weights too: less host memory, more of the device's", neutral=True),
+        option(
+            "load straight to the device, quantised weights too: less host memory, more of the device's", neutral=True
+        ),
     ] = False
     highvram: Annotated[
         bool, option("keep the device memory of finished phases for the next ones: faster", neutral=True)

@@ -10,12 +10,14 @@ from loracore.config.options import DataOptions
 from loracore.defaults.findings.block_findings import block_findings
 from loracore.defaults.findings.logging_findings import logging_findings
 from loracore.defaults.findings.loss_findings import loss_findings
+from loracore.defaults.findings.memory_findings import memory_findings
 from loracore.defaults.findings.optimizer_findings import optimizer_findings
 from loracore.defaults.findings.precision_findings import precision_findings
 from loracore.defaults.findings.preview_findings import preview_findings
 from loracore.defaults.findings.process_findings import process_findings
 from loracore.defaults.findings.saving_findings import saving_findings
 from loracore.defaults.findings.schedule_findings import schedule_findings
+from loracore.defaults.findings.speed_findings import speed_findings
 from loracore.defaults.findings.state_findings import state_findings
 from loracore.defaults.findings.validation_findings import validation_findings
 from loracore.training.assembly.base_weight_findings import base_weight_findings
@@ -28,6 +30,7 @@ def check_options(config: Config) -> Sequence[Finding]:
         *_data(config),
         *_caches(config),
         *_memory(config),
+        *memory_findings(config),
         *process_findings(config),
         *_parts(config),
         *_network(config),
@@ -40,6 +43,7 @@ def check_options(config: Config) -> Sequence[Finding]:
         *precision_findings(config),
         *saving_findings(config),
         *schedule_findings(config),
+        *speed_findings(config),
         *state_findings(config),
         *validation_findings(config),
         *preview_findings(config),
@@ -71,7 +75,7 @@ def _memory(config: Config) -> Iterator[Finding]:
         message = "a run either swaps blocks or keeps what checkpointing needs of them in host memory"
         fix = "drop cpu_offload_checkpointing to save more memory, or blocks_to_swap where the weights fit"
         yield Finding("wrong", "cpu_offload_checkpointing", message, fix)
-    elif model.cpu_offload_checkpointing and not model.gradient_checkpointing:
+    elif model.cpu_offload_checkpointing and not (model.gradient_checkpointing or model.checkpointed_blocks):
         message = "cpu_offload_checkpointing says where gradient checkpointing keeps things, and that is off"
         yield Finding("wrong", "cpu_offload_checkpointing", message, "add --gradient_checkpointing")
     if model.fp8_base and model.fp8_base_unet:

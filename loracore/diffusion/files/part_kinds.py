@@ -7,9 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel
 
 from loracore.diffusion.files.config_shapes import clip_config, t5_config, vae_config
 from loracore.diffusion.files.loading import building_quietly
@@ -132,6 +130,7 @@ def models_of(
 ) -> Models:
     """Return loaded modules by part as models, with their blocks in execution order.
 
+    Attention of the denoiser computes its projections of one input together from here on.
     ``block_groups`` makes what ``Models`` says of the denoiser's blocks, of an architecture that groups them.
     """
     text = {name: module for name, module in modules.items() if name not in {"vae", "unet"}}
@@ -140,21 +139,34 @@ def models_of(
     if denoiser is not None:
         blocks["unet"] = tuple(denoiser_blocks(denoiser))
     groups = {} if denoiser is None or block_groups is None else block_groups(denoiser)
-    return Models(text, modules.get("vae"), denoiser, blocks, extras, block_groups=groups)
+    together = () if denoiser is None else _grouped(denoiser)
+    return Models(text, modules.get("vae"), denoiser, blocks, extras, block_groups=groups, together=together)
+
+
+def _grouped(denoiser: nn.Module) -> Sequence[Sequence[nn.Module]]:
+    from loracore.diffusion.attention.grouping import group_attention  # imports what every denoiser has imported
+
+    return group_attention(denoiser)
 
 
 def _text_blocks(encoder: nn.Module) -> Sequence[nn.Module]:
+    from transformers import T5EncoderModel
+
     return t5_blocks(encoder) if isinstance(encoder, T5EncoderModel) else tuple(encoder_layers(encoder))
 
 
 def _build_clip(config: Settings, *, projecting: bool) -> nn.Module:
-    kind = CLIPTextModelWithProjection if projecting else CLIPTextModel
-    with building_quietly():
+    with building_quietly():  # also around the import, which runs with everything cached go without
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+        kind = CLIPTextModelWithProjection if projecting else CLIPTextModel
         encoder: nn.Module = kind(CLIPTextConfig(**public(config)))
     return encoder
 
 
 def _build_vae(config: Settings) -> nn.Module:
     with building_quietly():
+        from diffusers import AutoencoderKL
+
         vae: nn.Module = AutoencoderKL.from_config(public(config))
     return vae

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL
-
 from loracore.diffusion.files.folders import open_folder, read_config
 from loracore.diffusion.files.loading import EmptyPart
 from loracore.diffusion.files.parts import PartKind, Reading, folder_parts
@@ -31,6 +29,8 @@ def lone_folder_part(kind: PartKind, given: str, reading: Reading) -> EmptyPart:
 
 def check_latents(kind: PartKind, part: EmptyPart, given: str) -> None:
     """Raise DataError for the VAE that was ``given`` when its latents are not those of the architecture's denoisers."""
+    from diffusers import AutoencoderKL
+
     vae, standard, where = part.module, kind.standard(), f"--{kind.option} {given}"
     if not isinstance(vae, AutoencoderKL):
         message = "the VAE is not the one that its kind builds"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
 from loracore.config.config import Config
 from loracore.diffusion.options import CHUNK_TOKENS, ClipTextOptions, chunk_count
 from loracore.diffusion.text.prompt_weights import weighted_pieces
+
+if TYPE_CHECKING:  # runs whose captions are all cached go without transformers' models
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
 #: The first and the last token of each chunk stand around its 75.
 _AROUND = 2

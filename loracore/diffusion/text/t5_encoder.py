@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import T5Config, T5EncoderModel
-from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 from loracore.diffusion.files.loading import Precision, building_quietly
+
+if TYPE_CHECKING:  # runs whose captions are all cached go without transformers' models
+    from transformers import T5EncoderModel
+    from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 #: The second matrix of every MLP, whose outputs leave float16's range
 #: (https://github.com/huggingface/transformers/issues/20287).
@@ -47,6 +49,9 @@ class GatedMlp(nn.Module):
 def build_t5(config: Mapping[str, Any]) -> T5EncoderModel:
     """Return a T5 encoder without weights; its two names for the embedding are one module."""
     with building_quietly():
+        from transformers import T5Config, T5EncoderModel
+        from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
+
         encoder = T5EncoderModel(T5Config(**config))
     encoder.encoder.embed_tokens = encoder.shared
     for block in encoder.encoder.block:

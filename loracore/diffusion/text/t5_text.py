@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import T5EncoderModel
+
+if TYPE_CHECKING:  # runs whose captions are all cached go without them
+    from tokenizers import Tokenizer
+    from transformers import T5EncoderModel
 
 END, PADDING = "</s>", "<pad>"
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from loracore.networks.adapter import Adapter
@@ -34,6 +35,7 @@ def forward_faults(trial: Trial) -> Iterator[Fault]:
             return
     for also in (_of_memory, _of_masks, _of_copies, _of_gradients):
         yield from trial.tried(adapter, "forward", partial(also, trial, trial.layout.target()))
+    yield from trial.tried(adapter, "low_rank", partial(_of_factors, trial, trial.layout.target()))
 
 
 def answers(adapter: Adapter, target: LoraTarget, inputs: Tensor) -> list[Tensor]:
@@ -128,6 +130,23 @@ def _of_copies(trial: Trial, target: LoraTarget) -> Iterator[Fault]:
     if not same_tensors(answers(copied, target, inputs), answers(adapter, target, inputs)):
         message = "a copy of the adapter answers differently"
         yield trial.fault(adapter, "forward", message, "hold everything in the adapter's own tensors")
+
+
+def _of_factors(trial: Trial, target: LoraTarget) -> Iterator[Fault]:
+    """Look whether the factors that the adapter tells are all that it adds: plain layers are computed with them."""
+    adapter, inputs = trial.moved(target), trial.layout.inputs(0)
+    told = [(index, adapter.low_rank(index)) for index in range(len(target.layers))]
+    adapter.draw_masks(trial.rng())
+    for index, factors in told:
+        layer = target.layers[index]
+        if factors is None or not isinstance(layer, nn.Linear):
+            continue
+        up, output = torch.cat([rows.tensor for rows in factors.up]), layer(inputs)
+        added = functional.linear(functional.linear(inputs, factors.down.tensor), up) * factors.scale
+        answer = _answer(adapter, index, target, inputs, output)
+        if not torch.allclose(output + added, answer, rtol=1e-4, atol=1e-5):
+            message = "tells factors that add something else than forward does"
+            yield trial.fault(adapter, "low_rank", message, "return None: then forward is asked in every call")
 
 
 def _of_gradients(trial: Trial, target: LoraTarget) -> Iterator[Fault]:

@@ -19,7 +19,9 @@ from loracore.config.prompts.wanted import preview_texts
 from loracore.config.secret_values import secret_values
 from loracore.config.updates.optimizer_arguments import optimizer_arguments
 from loracore.data.summary import dataset_metadata
+from loracore.memory.quantised.storing import quantised_notes
 from loracore.networks.network import Network
+from loracore.speed.speed import Speed
 from loracore.training.assembly.plan import Plan
 from loracore.training.assembly.preparing import Prepared, Preparing, prepare
 from loracore.training.assembly.run_network import attach, started_network, still_entries
@@ -45,6 +47,7 @@ from loracore.training.steps.history import LAG, History
 from loracore.training.steps.length import Length
 from loracore.training.steps.step import Forward
 from loracore.training.telling.event_log import EventLog, log_folder
+from loracore.training.telling.memory_use import MemoryUse
 from loracore.training.telling.progress import Progress
 from loracore.training.telling.trackers import Trackers
 from loracore.training.updates.moving import Moving, moving
@@ -76,7 +79,7 @@ def assemble_run(plan: Plan, files: ResultFiles) -> Run:
         hook=plan.hook,
         processes=plan.processes,
         seed=plan.seed,
-        notes=[*plan.notes, *ready.notes, *room_notes(network, config, length)],
+        notes=[*plan.notes, *ready.notes, *quantised_notes(loaded.models), *room_notes(network, config, length)],
         start=_start(plan, length),
         length=length,
         network=network,
@@ -102,6 +105,7 @@ class _Loaded:
     ready: Prepared
     models: Models
     network: Network
+    speed: Speed
 
 
 def _load(plan: Plan) -> _Loaded:
@@ -111,8 +115,9 @@ def _load(plan: Plan) -> _Loaded:
     models = plan.loading.models(*_parts_of_steps(plan))
     trained, _ = started_network(plan, models, run_targets(plan.hook, models, plan.config))
     network = Network([*still, *trained.entries])
-    attach(plan, network, models)
-    return _Loaded(hashes, ready, models, network)
+    speed = Speed.of(plan.config, plan.processes.device)
+    attach(plan, network, models, speed)
+    return _Loaded(hashes, ready, models, network, speed)
 
 
 def _parts_of_steps(plan: Plan) -> tuple[Part, ...]:
@@ -134,7 +139,16 @@ def _steps(plan: Plan, loaded: _Loaded) -> Steps:
     forward = Forward(plan.hook, loaded.models, plan.config, processes.device, plan.seed, loaded.network)
     lag = 0 if processes.device.type == "cpu" else LAG  # the CPU has nothing to wait for
     history = History(ready.course.length.steps_per_epoch, lag, processes.gather)
-    return Steps(ready.course, ready.loader, forward, history)
+    _record(loaded)
+    return Steps(ready.course, ready.loader, forward, history, loaded.speed)
+
+
+def _record(loaded: _Loaded) -> None:
+    """Let the denoiser's passes be recorded where that is asked for, the optimizer having laid out the parameters."""
+    network = loaded.network
+    own = [entry.adapter for entry in network.entries if entry.target.part == "unet"]
+    parameters = [one for adapter in own for one in adapter.parameters() if one.requires_grad]
+    loaded.speed.record(loaded.models, parameters, lambda: network.multiplier, network.prepared)
 
 
 def _results(plan: Plan, loaded: _Loaded, moved_by: Moving, files: ResultFiles) -> Results:
@@ -150,7 +164,8 @@ def _outlets(plan: Plan, loaded: _Loaded, files: ResultFiles) -> Outlets:
     config, length = plan.config, loaded.ready.course.length
     images = loaded.ready.loader.index.samples / length.steps_per_epoch
     progress = Progress(length.steps, images, config[LoggingOptions], shown=plan.processes.main)
-    return Outlets(progress, EventLog(log_folder(files), secret_values(config)), Trackers(config))
+    log, memory = EventLog(log_folder(files), secret_values(config)), MemoryUse(plan.processes.device)
+    return Outlets(progress, log, Trackers(config), memory)
 
 
 def _header(plan: Plan, loaded: _Loaded, moved_by: Moving) -> Header:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pluggy
 import torch
@@ -26,6 +26,14 @@ class Loading:
     config: Config
     sharded: bool = False  # the denoiser's blocks wait until its weights are shared
     adapt: Callable[[Models], object] | None = None  # what is done to models as soon as they are loaded
+    #: Parts whose files nobody has looked at, as caches on disk may hold all that they would say.
+    unchecked: frozenset[Part] = frozenset()
+
+    def checked(self) -> Loading:
+        """Return the same, the architecture having looked at the files of all parts; raises as its hook does."""
+        if self.unchecked:
+            self.hook.check_models(parts=self.unchecked, config=self.config)
+        return replace(self, unchecked=frozenset())
 
     def models(self, *parts: Part) -> Models:
         """Return the named parts of the base model, on the device as far as they fit there.
@@ -33,6 +41,9 @@ class Loading:
         Networks of base_weights are in the weights, before these become float8 or wait for their turn; nothing is
         looked at on the meta device. Raises ConfigError when options that spare memory do not fit this model.
         """
+        late = self.unchecked & frozenset(parts)
+        if late:
+            self.hook.check_models(parts=late, config=self.config)
         place = load_device(self.config, self.device, parts, sharded=self.sharded)
         loaded: Models = self.hook.load_models(
             parts=frozenset(parts), device=place, dtype=self.dtype, config=self.config

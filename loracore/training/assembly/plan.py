@@ -18,6 +18,7 @@ from loracore.training.assembly.phases import Loading
 from loracore.training.assembly.text_split import ALL_CACHED, TextSplit
 from loracore.training.processes import Processes, weight_dtype
 from loracore.training.state.starting import Start
+from loracore.types import Part
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,11 +36,13 @@ class Plan:
     start: Start = field(default_factory=Start)
     text: TextSplit = ALL_CACHED  # until the network is known
     prompts: tuple[Prompt, ...] = ()  # of previews; known with the network
+    unchecked: frozenset[Part] = frozenset()  # parts whose files are looked at once something has to be encoded
 
     @property
     def loading(self) -> Loading:
         dtype = weight_dtype(self.config[ModelOptions].mixed_precision, self.processes.device)
-        return Loading(self.hook, self.processes.device, dtype, self.config, self.processes.in_step)
+        sharded, unchecked = self.processes.in_step, self.unchecked
+        return Loading(self.hook, self.processes.device, dtype, self.config, sharded, unchecked=unchecked)
 
 
 def choose_seed(config: Config, processes: Processes) -> int:

@@ -63,6 +63,10 @@ class Preparing:
     def config(self) -> Config:
         return self.loading.config
 
+    def checked(self) -> Preparing:
+        """Return the same once the files of all parts have been looked at; raises as `check_models` does."""
+        return replace(self, loading=self.loading.checked())
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Pictures:
@@ -104,7 +108,7 @@ def prepare(preparing: Preparing) -> Prepared:
     text_to_disk = bool(preparing.cached_text) and data.cache_text_encoder_outputs_to_disk
     store = open_store(config, on_disk=to_disk)
     text_store = store if to_disk and text_to_disk else open_store(config, on_disk=text_to_disk)
-    pictures, notes = _whole_pictures(preparing, store if cached else None, to_disk=to_disk)
+    preparing, pictures, notes = _whole_pictures(preparing, store if cached else None, to_disk=to_disk)
     course = _course(preparing, pictures.training)
     draws = _draws(preparing, course.length.steps)
     filled: list[Filled] = []
@@ -180,31 +184,44 @@ def _course(preparing: Preparing, index: Index) -> Course:
     return Course(index, sizes, preparing.seed, count, training.gradient_accumulation_steps, length)
 
 
-def _all_pictures(preparing: Preparing) -> _Pictures:
-    """Return the pictures that are read; what is held out and never validated is not."""
+def _wanted_pictures(preparing: Preparing) -> _Pictures:
+    """Return the pictures that are used; what is held out and never validated is not."""
     training, held = preparing.index, preparing.validation
     if not len(held) or not preparing.config[ValidationOptions].validates:
         return _Pictures(training, len(training))
     return _Pictures(joined_indexes(training, unchanging(held)), len(training))
 
 
+def _all_pictures(
+    preparing: Preparing, store: CacheStore | None, *, to_disk: bool
+) -> tuple[Preparing, _Pictures, NDArray[np.int64]]:
+    """Return the pictures that are used, and the rows of those that are read: a cached one is not.
+
+    If there are any, the files of all parts have been looked at: by the ``Preparing`` that is returned.
+    """
+    pictures = _wanted_pictures(preparing)
+    if store is None or store.usage()[0] < len(pictures.index):
+        preparing = preparing.checked()  # before the pictures' bytes are read for their keys
+    if store is None:
+        return preparing, pictures, np.arange(len(pictures.index))
+    keys = picture_keys(preparing.loading, pictures.index, on_disk=to_disk)
+    rows = keys.lacking(store)
+    # with digests, which must not be lost when its tables are kept again
+    pictures = replace(pictures, index=keys.index, keys=keys)
+    return preparing.checked() if len(rows) else preparing, pictures, rows
+
+
 def _whole_pictures(
     preparing: Preparing, store: CacheStore | None, *, to_disk: bool
-) -> tuple[_Pictures, tuple[str, ...]]:
-    """Decode every picture that will be read, and leave out what is broken, if asked to; a cached one is not read."""
-    pictures, config = _all_pictures(preparing), preparing.config
-    rows = np.arange(len(pictures.index))
-    if store is not None:
-        keys = picture_keys(preparing.loading, pictures.index, on_disk=to_disk)
-        # with digests, which must not be lost when its tables are kept again
-        pictures = replace(pictures, index=keys.index, keys=keys)
-        rows = keys.lacking(store)
-    index = pictures.index
+) -> tuple[Preparing, _Pictures, tuple[str, ...]]:
+    """Decode every picture that will be read, and leave out what is broken, if asked to."""
+    preparing, pictures, rows = _all_pictures(preparing, store, to_disk=to_disk)
+    config, index = preparing.config, pictures.index
     bars = preparing.processes.main and config[LoggingOptions].shows_bars
     proof = prove([index.take(rows)], tables_folder(config), show=bars)
     broken = proof.broken_rows(index)
     if not broken:
-        return pictures, ()
+        return preparing, pictures, ()
     if config[DataOptions].on_bad_image == "error":
         raise DataError.of(dict.fromkeys(broken_pictures(index, proof)))  # a picture of two data sets once
     kept: NDArray[np.bool_] = np.ones(len(index), dtype=np.bool_)
@@ -212,4 +229,4 @@ def _whole_pictures(
     if not kept[: pictures.trained].any():
         raise DataError("no picture can be decoded", where=str(index.path(0).parent))
     notes = tuple(dict.fromkeys(f"left out: {index.path(row)}: {reason}" for row, reason in sorted(broken.items())))
-    return pictures.take(kept), notes
+    return preparing, pictures.take(kept), notes

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from loracore.collector import collecting_later
 from loracore.config.options import TrainingOptions
 from loracore.config.prompts.wanted import wanted_prompts
 from loracore.config.updates.advice import advice
@@ -17,19 +18,22 @@ from loracore.memory.fitting import unneeded
 from loracore.networks.idle_ranks import idle_rank_notes
 from loracore.networks.network import Network
 from loracore.networks.rates import parameter_groups, part_of, still_groups
+from loracore.speed.speed import check_speed, speed_notes
 from loracore.training.assembly.plan import Plan
 from loracore.training.assembly.run_network import started_network, trained_kinds
 from loracore.training.assembly.run_targets import run_targets
+from loracore.training.assembly.spared_parts import perhaps_spared
 from loracore.training.assembly.text_split import check_text_cache, split_notes, split_text
 from loracore.training.results.disk_space import check_room
 from loracore.training.updates.moving import check_fused, try_moving
 from loracore.types import Part
 from loracore.weights.merge.base_weights import base_weights_lines, check_base_weights
 
-#: A run loads all of them, one phase after the other.
+#: A run loads all of them, one phase after the other, but for what its caches spare it.
 ALL_PARTS: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
 
 
+@collecting_later()  # the libraries of the model are imported here
 def rehearse(plan: Plan) -> Plan:
     """Return the plan with what was noticed, and with the text encoders that have to encode in every step.
 
@@ -39,7 +43,8 @@ def rehearse(plan: Plan) -> Plan:
     config = plan.config
     try_moving(config[TrainingOptions])
     check_fused(config[TrainingOptions], plan.processes)
-    plan.hook.check_models(parts=ALL_PARTS, config=config)
+    spared = perhaps_spared(config)
+    plan.hook.check_models(parts=ALL_PARTS - spared, config=config)
     check_base_weights(plan.hook, config)
     loading = replace(plan.loading, device=torch.device("meta"))
     models = loading.models(*trained_kinds(config))
@@ -47,15 +52,17 @@ def rehearse(plan: Plan) -> Plan:
     if plan.processes.main:
         check_room(network, config)
     _check_rates(plan, network)
+    check_speed(config, sharded=plan.processes.in_step, draws=network.draws)
     adapted = {entry.target.part for entry in network.entries}
     _check_placed(adapted & models.placed)
     encoders, started = tuple(models.text), {part_of(name) for name in plan.weights or ()}
     split = split_text(encoders, network, config, started)
     check_text_cache(split, encoders, network, config)
     notes = [*plan.notes, *_advice(plan, network), *split_notes(split)]
+    notes += speed_notes(config, plan.processes.device, models)
     if plan.weights is not None and found < len(network.entries):
         notes.append(f"network_weights knows {found} of the {len(network.entries)} modules; the others start fresh")
-    return replace(plan, text=split, prompts=wanted_prompts(config), notes=notes)
+    return replace(plan, text=split, prompts=wanted_prompts(config), notes=notes, unchecked=spared)
 
 
 def _check_rates(plan: Plan, network: Network) -> None:

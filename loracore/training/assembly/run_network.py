@@ -18,6 +18,7 @@ from loracore.networks.adapter import Adapter
 from loracore.networks.network import Entry, Network, build_network
 from loracore.networks.rates import trains
 from loracore.noise.rng import derive_seed
+from loracore.speed.speed import Speed
 from loracore.training.assembly.network_weights import placed_weights
 from loracore.training.assembly.phases import free_memory
 from loracore.training.assembly.plan import Plan
@@ -36,7 +37,7 @@ def adapters_for(
     """Return the network over these targets; each adapter starts from (seed, key), whatever stands beside it."""
 
     def build(target: LoraTarget, own: Mapping[str, Tensor] | None) -> Adapter | None:
-        torch.manual_seed(derive_seed(seed, "init", target.key))
+        _seed(derive_seed(seed, "init", target.key))
         adapter: Adapter | None = hook.build_adapter(target=target, weights=own, config=config)
         return adapter
 
@@ -83,14 +84,23 @@ def still_entries(plan: Plan) -> list[Entry]:
     return found
 
 
-def attach(plan: Plan, network: Network, models: Models) -> None:
+def attach(plan: Plan, network: Network, models: Models, speed: Speed) -> None:
     """Put the network in front of the models' layers, ready to train."""
     network.modules.to(plan.processes.device, trained_dtype(plan.config[ModelOptions]))
     network.modules.train()
+    speed.prepare(models)
     spare_activations(models, plan.config)
     if plan.processes.sharding is not None:
         shard_blocks(models, plan.processes.device, plan.processes.count, plan.processes.sharding)
-    network.attach()
+    network.attach(models.together)
+
+
+def _seed(seed: int) -> None:
+    """Seed what adapters may draw from, on the CPU and on a card that is there."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # for every kind of card that is not there, the other formats a stack: half a second for a large network
+        torch.default_generator.manual_seed(seed)
 
 
 def _no_place(targets: Sequence[LoraTarget]) -> LoracoreError:

@@ -77,6 +77,7 @@ def _outcomes(run: Run, previews: Previews, moment: Moment, asked: Sequence[_Ask
             torch.no_grad(),
             undisturbed(run),
             run.weights_to_read(),
+            run.network.prepared(),
             _models(run, previews) as models,
         ):
             outcomes.extend(_outcome(run, models, moment, one) for one in _while_wanted(run, asked))

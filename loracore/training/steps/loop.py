@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -105,6 +105,8 @@ def _take_steps(run: Run, place: Place) -> None:
 def _step(run: Run, place: Place, window: Window, examples: Sequence[Examples | None], wishes: Tensor) -> Tensor:
     """Take one optimizer step and tell of it; return the wishes of all processes, added up."""
     taken, summed = take_step(run, place, window, examples, wishes)
+    for line in run.steps.speed.lines():
+        run.tell("note", window.step, text=line)
     run.tell_steps(run.steps.history.push(taken))
     run.hook.step_done(run=run, step=window.step, loss=taken.loss, grad_norm=taken.grad_norm, ids=taken.ids)
     if window.ends_epoch:
@@ -169,9 +171,14 @@ def train_window(run: Run, place: Place, window: Window, several: Sequence[Examp
         run.steps.forward.seed_model(window.step, micro)
         run.network.scale_outputs(examples.network_multiplier)
         run.network.draw_masks(run.steps.forward.adapter_rng(examples))
-        losses = run.steps.forward.losses(examples)
-        place.moves = isinstance(run.moving.updates, FusedUpdates)
-        run.moving.updates.backward(losses.sum() / window.samples)
+        fused = isinstance(run.moving.updates, FusedUpdates)
+        # which has all gradients alive at once; recorded passes prepare for themselves
+        apart = fused or run.steps.speed.records
+        prepared = nullcontext() if apart else run.network.prepared()
+        with run.steps.speed.attention.chosen(), prepared:
+            losses = run.steps.speed.attention.tried(partial(run.steps.forward.losses, examples))
+            place.moves = fused
+            run.moving.updates.backward(losses.sum() / window.samples)
         found.append(losses.detach()[: len(examples.ids)])  # none of one that stands in
         ids += examples.ids
     run.network.scale_outputs(1.0)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import tomli
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from loracore.config.config import Config
 from loracore.config.options import LoggingOptions
@@ -76,6 +75,8 @@ class Trackers:
         return said
 
     def _begin(self, name: str, folder: Path | None) -> None:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # a second for those who want a tracker
+
         options = self._config[LoggingOptions]
         kind, arguments = LOGGER_TYPE_TO_CLASS[name], self._arguments(name, folder)
         if folder is not None:

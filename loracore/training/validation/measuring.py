@@ -42,7 +42,7 @@ def measure(run: Run, held_out: HeldOut) -> Measured | None:
     processes go on to the end, which they would have to agree upon otherwise.
     """
     timesteps = fixed_timesteps(run.config[TrainingOptions])
-    with torch.no_grad(), undisturbed(run), run.weights_to_read():
+    with torch.no_grad(), undisturbed(run), run.weights_to_read(), run.network.prepared():
         found = [torch.zeros(len(timesteps)), *_sums(run, held_out, timesteps)]
     if _given_up(run):
         return None

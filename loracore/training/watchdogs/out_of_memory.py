@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-import psutil
 import torch
 
 from loracore.config.config import Config
-from loracore.config.options import DataOptions, ModelOptions, NetworkOptions, TrainingOptions
+from loracore.config.options import DataOptions, MemoryOptions, ModelOptions, NetworkOptions, TrainingOptions
 from loracore.errors import LoracoreError
 
 #: What a run was doing.
@@ -70,6 +69,8 @@ def card_use() -> str:
 
 def host_use() -> str:
     """Return how full the host's memory is."""
+    import psutil  # of no use to a run that fits
+
     memory, own = psutil.virtual_memory(), psutil.Process().memory_info().rss
     return f"this process held {_size(own)}, of the host's {_size(memory.total)} {_size(memory.available)} were free"
 
@@ -127,7 +128,11 @@ def _card_changes(config: Config, phase: Phase) -> Iterator[str]:
 def _training_changes(config: Config) -> Iterator[str]:
     model, data, network = config[ModelOptions], config[DataOptions], config[NetworkOptions]
     training = config[TrainingOptions]
-    if not model.gradient_checkpointing:
+    if config[MemoryOptions].memory == "auto":
+        yield "give memory auto less than it counted on (memory_budget), see `loracore plan`"
+    elif not (model.gradient_checkpointing or model.checkpointed_blocks or model.blocks_to_swap):
+        yield 'set memory = "auto": checkpointing and block swap as far as needed (see `loracore plan`)'
+    if not model.gradient_checkpointing and config[MemoryOptions].memory == "given":
         yield "set gradient_checkpointing: much less for activations, a third more time"
     if not data.caches_latents:
         yield "set cache_latents: the VAE leaves the card"
@@ -139,9 +144,9 @@ def _training_changes(config: Config) -> Iterator[str]:
         yield f"set train_batch_size = 1 with gradient_accumulation_steps = {more}: the same step, in parts"
     if training.optimizer_type == "AdamW":
         yield 'set optimizer_type = "AdamW8bit": a quarter of the optimizer\'s state'
-    if not model.fp8_base and not model.fp8_base_unet:
+    if not model.fp8_base and not model.fp8_base_unet and model.base_model_precision == "given":
         yield "set fp8_base_unet: half the denoiser's weights"
-    if not model.blocks_to_swap:
+    if not model.blocks_to_swap and config[MemoryOptions].memory == "given":
         yield "set blocks_to_swap: blocks of the denoiser wait in host memory, which takes time"
     yield "give the network a smaller network_dim"
 

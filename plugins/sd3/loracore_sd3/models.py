@@ -34,7 +34,7 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     on_meta, own = device.type == "meta", config[Sd3Options]
     empty = _empty_parts(parts, config, dtype, any_size=on_meta)
     check_parts(empty.values(), weights_needed=not on_meta)
-    extras = {} if on_meta else tokenizers_for(empty, config)
+    extras = tokenizers_for(empty, config, wordless=on_meta)
     vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
     places = dict.fromkeys(empty, (device, Precision(dtype))) | {"vae": (device, Precision(vae, matrices=vae))}
     t5_device = device if on_meta or own.t5xxl_device is None else torch.device(own.t5xxl_device)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModelWithProjection, T5EncoderModel
 
 from loracore import Batch, Config, Models, SampleRng, TextConditioning
 from loracore.diffusion.text.clip_text import ClipTokenizer, encode_ids, pooled_state, text_mask
@@ -59,6 +58,8 @@ def assembled(said: TextConditioning, width: int) -> TextConditioning:
 
 def _clip_states(models: Models, part: str, captions: Sequence[str], *, masked: bool) -> tuple[Tensor, Tensor]:
     """Return the last hidden state but one (B,77,F), and the projected state at the first end token (B,P)."""
+    from transformers import CLIPTextModelWithProjection  # not at the top: steps need this module, and no encoder
+
     encoder, tokenizer = models.text[part], models.extras[part]
     assert isinstance(encoder, CLIPTextModelWithProjection)
     assert isinstance(tokenizer, ClipTokenizer)
@@ -69,7 +70,6 @@ def _clip_states(models: Models, part: str, captions: Sequence[str], *, masked: 
 
 def _t5_states(models: Models, captions: Sequence[str], config: Config) -> Tensor:
     encoder, tokenizer = models.text["te3"], models.extras["te3"]
-    assert isinstance(encoder, T5EncoderModel)
     assert isinstance(tokenizer, T5Tokenizer)
     ids, mask = tokenizer.ids(captions, config[Sd3Options].t5xxl_max_token_length)
     return t5_states(encoder, ids, mask if config[Sd3Options].apply_t5_attn_mask else None)

@@ -38,7 +38,7 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     with guesses_untold():
         empty = _empty_parts(parts, config, dtype, any_size=on_meta)
     check_parts(empty.values(), weights_needed=not on_meta)
-    tokenizers = {} if on_meta else tokenizers_for(empty, config)
+    tokenizers = tokenizers_for(empty, config, wordless=on_meta)
     vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
     precisions = dict.fromkeys(empty, Precision(dtype)) | {"vae": Precision(vae, matrices=vae)}
     modules = {name: fill_part(part, device, precisions[name]) for name, part in empty.items()}

@@ -54,8 +54,9 @@ def out(tmp_path: Path) -> Path:
             ("--cache_latents_to_disk", "--network_args", "rank_dropout=0.3", "--network_dropout", "0.2"),
             marks=pytest.mark.slow,
         ),
+        pytest.param(("--cache_latents", "--base_model_precision", "nf4"), marks=pytest.mark.slow),
     ],
-    ids=["accumulated", "dropout"],
+    ids=["accumulated", "dropout", "nf4"],
 )
 def test_two_processes_train_what_one_trains(
     cli: RunCli, train_toy: TrainToy, toy_config: Path, out: Path, words: tuple[str, ...], tmp_path: Path

@@ -29,10 +29,10 @@ def test_nothing_is_refused_that_is_declared(arch: str) -> None:
 
 def test_a_refused_option_says_why_and_what_to_do() -> None:
     with pytest.raises(ConfigError) as caught:
-        read_request(["--arch", "sdxl", "--zero_stage", "2", "--torch_compile"])
+        read_request(["--arch", "sdxl", "--zero_stage", "2", "--offload_param_device", "cpu"])
     second, first = sorted(map(str, caught.value.problems))
     assert first.startswith("--zero_stage: zero_stage is not supported: there is no DeepSpeed")
-    assert second.startswith("--torch_compile: torch_compile is not supported: models are not compiled (leave it out")
+    assert second.startswith("--offload_param_device: offload_param_device is not supported: there is no DeepSpeed")
 
 
 def test_what_belongs_to_other_noise_and_is_off_has_no_effect(toy_site: Path, tmp_path: Path) -> None:

@@ -43,6 +43,24 @@ def test_swapping_float8_gives_bitwise_the_gradients_of_float8() -> None:
     assert equal(stack_gradients(fp8_base=True, blocks_to_swap=3), stack_gradients(fp8_base=True))
 
 
+@pytest.mark.parametrize("more", [{}, {"blocks_to_swap": 1}, {"cpu_offload_checkpointing": True}])
+def test_some_checkpointed_blocks_give_bitwise_the_same_gradients(more: dict[str, Any]) -> None:
+    assert equal(stack_gradients(checkpointed_blocks=(4, 0), **more), stack_gradients())
+
+
+def test_only_the_blocks_that_are_named_forget_their_activations() -> None:
+    models = stack_models()
+    spare_activations(models, memory_config(checkpointed_blocks=(4, 0)))
+    assert ["forward" in vars(block) for block in models.blocks["unet"]] == [True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize("device", [CPU, META])
+def test_a_block_that_is_not_there_is_named(device: torch.device) -> None:
+    with pytest.raises(ConfigError, match="no block 6: it names 6") as caught:
+        fit_models(stack_models(), device, FLOAT32, memory_config(checkpointed_blocks=(6,)))
+    assert caught.value.problems[0].fix == "give numbers from 0 to 5"
+
+
 def test_each_block_is_computed_at_most_twice_a_step() -> None:
     models, calls = stack_models(), []
     for block in models.blocks["unet"]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loracore import Adapter, DataError, LoraTarget, SampleRng
+from loracore.networks.low_rank import LowRank, Rows
 from loracore.networks.masks import Dropouts, Masks
 from loracore.networks.norms import limiting_factor, product_square
 from loracore.networks.row_order import swap_halves
@@ -53,6 +54,15 @@ class LoraAdapter(Adapter):
         """Return ``output`` + up(down(inputs)) · alpha / rank; inputs (B,…,in) or (B,in,h,w)."""
         return output + self.raised(index, self.lowered(index, inputs))
 
+    def low_rank(self, index: int) -> LowRank | None:
+        """Return the layer's rows of both factors; none of a convolution, or where samples do without something."""
+        if self._shape is not None or self._masks.random:
+            return None
+        ranks, rows = self._ranks(index if self._pairs > 1 else 0), self._rows[index]
+        middle = rows.start + -(-(rows.stop - rows.start) // 2)  # where `swap_halves` cuts
+        runs = [(middle, rows.stop), (rows.start, middle)] if self._swapped_halves else [(rows.start, rows.stop)]
+        return LowRank(Rows(self.down, ranks.start, ranks.stop), [Rows(self.up, *run) for run in runs], self._scale)
+
     def lowered(self, index: int, inputs: Tensor, *, frozen: bool = False) -> Tensor:
         """Return the hidden state (B,…,rank) or (B,rank,h,w) under its masks; ``frozen`` gives down no gradient."""
         pair = index if self._pairs > 1 else 0
@@ -88,6 +98,10 @@ class LoraAdapter(Adapter):
         """Return up · down · alpha / rank in the shape of the layer's weight, on which it does not depend."""
         down = self.down[self._ranks(index if self._pairs > 1 else 0)].flatten(1).float()
         return (self._up(index).flatten(1).float() @ down).view(weights[index].shape) * self._scale
+
+    @property
+    def draws(self) -> bool:
+        return self._masks.random
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw which neurons, which ranks, and whether the whole module each sample does without."""

@@ -71,6 +71,10 @@ class TuckerAdapter(Adapter):
         change = self._up(index).flatten(1).float() @ self._kernels().flatten(1)
         return change.view(weights[index].shape) * self._scale
 
+    @property
+    def draws(self) -> bool:
+        return self._masks.random
+
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw which neurons, which ranks, and whether the whole module each sample does without."""
         self._masks.draw(rng, self)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from loracore import Adapter, Config, LoraTarget, SampleRng
+from loracore.networks.low_rank import LowRank
 from loracore.networks.norms import limiting_factor
 from loracore_networks.lora.adapter import LoraAdapter
 from loracore_networks.lora.building import build_lora
@@ -34,6 +35,10 @@ class LoraFaAdapter(Adapter):
         adapted: Tensor = self.lora(index, inputs, output, layers)
         return adapted
 
+    def low_rank(self, index: int) -> LowRank | None:
+        """Return the LoRA's factors."""
+        return self.lora.low_rank(index)
+
     def file_tensors(self) -> Mapping[str, Tensor]:
         """Return the LoRA's tensors."""
         return self.lora.file_tensors()
@@ -49,6 +54,10 @@ class LoraFaAdapter(Adapter):
     def trained_parameters(self) -> Sequence[nn.Parameter]:
         """Return the up factor; LoRA+ is refused, as there is nothing that it could move faster than."""
         return [self.lora.up]
+
+    @property
+    def draws(self) -> bool:
+        return self.lora.draws
 
     def draw_masks(self, rng: SampleRng) -> None:
         """Draw which neurons, which ranks, and whether the whole module each sample does without."""

@@ -90,6 +90,11 @@ def test_fused_backward_pass_is_refused_with_others_and_says_why(optimizer: str)
         ({"lowram": True, "fp8_base_unet": True}, {}),
         ({"lowram": True, "fp8_base_unet": True, "blocks_to_swap": 2}, {"lowram": "without effect"}),
         ({"lowram": True, "fp8_base": True, "blocks_to_swap": 2}, {}),
+        ({"base_model_precision": "nf4", "lowram": True}, {}),
+        ({"base_model_precision": "nf4", "lowram": True, "blocks_to_swap": 2}, {"lowram": "without effect"}),
+        ({"base_model_precision": "int8", "fp8_base": True}, {"base_model_precision": "wrong"}),
+        ({"base_model_precision": "int8", "fp8_base_unet": True}, {"base_model_precision": "wrong"}),
+        ({"base_model_precision": "given", "fp8_base_unet": True}, {}),
     ],
 )
 def test_precision_and_memory(options: dict[str, Any], expected: dict[str, str]) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import weakref
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -120,3 +124,44 @@ def test_devices_that_are_there_may_be_asked_for(monkeypatch: pytest.MonkeyPatch
         check_device("its_device", device, Config([], {}))
     with pytest.raises(ConfigError, match="give one of cpu, cuda:0, cuda:1"):
         check_device("its_device", "cuda:2", Config([], {}))
+
+
+def test_every_tensor_is_read_once_and_let_go_of_before_the_next_but_one(tmp_path: Path) -> None:
+    part = part_of(tmp_path)
+    assert part.weights is not None
+    read, alive, most = part.weights.read, list[weakref.ref[Tensor]](), 0
+    seen: list[str] = []
+
+    def watched(names: Collection[str], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+        nonlocal most
+        for name, tensor in read(names, device):
+            seen.append(name)
+            alive.append(weakref.ref(tensor))
+            most = max(most, sum(one() is not None for one in alive))
+            yield name, tensor
+
+    cast = replace(part, weights=replace(part.weights, read=watched))
+    fill_part(cast, CPU, Precision(torch.float64))
+    assert sorted(seen) == sorted(part.weights.shapes)
+    assert most <= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory is this process's own")
+def test_weights_in_the_precision_of_their_file_take_no_memory_of_their_own(tmp_path: Path) -> None:
+    layers = [nn.Linear(1024, 1024, bias=False, dtype=torch.bfloat16) for _ in range(16)]
+    save_file(nn.Sequential(*layers).state_dict(), tmp_path / "x.safetensors")
+    del layers
+    with building_quietly():
+        module = nn.Sequential(*(nn.Linear(1024, 1024, bias=False) for _ in range(16)))
+    names = {key: FileTensor(key) for key in module.state_dict()}
+    weights = open_weights(tmp_path / "x.safetensors", allow_pickle=False)
+    before = own_memory()
+    filled = fill_part(EmptyPart("part", module, weights, names), CPU, Precision(torch.bfloat16))
+    assert all(bool(one.any()) for one in filled.parameters())  # every page has been looked at
+    assert own_memory() - before < (tmp_path / "x.safetensors").stat().st_size / 10
+
+
+def own_memory() -> int:
+    """Return the bytes of this process that lie on no file."""
+    used = psutil.Process().memory_info()
+    return int(used.rss - used.shared)

@@ -36,6 +36,12 @@ COUNTED = """    def draw_masks(self, rng):
         self.warmth = 1
 
 """
+TOLD = """    def low_rank(self, index):
+        from loracore.networks.low_rank import LowRank, Rows
+        rows = self._rows[index]
+        return LowRank(Rows(self.down, 0, len(self.down)), [Rows(self.up, rows.start, rows.stop)], 2.0)
+
+"""
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
@@ -216,6 +222,11 @@ def test_masks_that_are_not_cleared(planted: Planted) -> None:
     masked = 'return output + functional.linear(functional.linear(inputs, down), up) * vars(self).get("mask", 1)'
     error = planted((MORE, masks + MORE), (LINEAR, masked))
     assert_told(error, "ToyAdapter.clear_masks", "masks are left", "forget everything that draw_masks drew")
+
+
+def test_factors_that_are_not_what_forward_adds(planted: Planted) -> None:
+    error = planted((MORE, TOLD + MORE))
+    assert_told(error, "ToyAdapter.low_rank", "something else than forward", "return None")
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from loracore import Config, LoracoreError, ModelOptions, NetworkOptions, Prediction, TrainingOptions, hookimpl
-from loracore.config.options import DataOptions
+from loracore.config.options import DataOptions, MemoryOptions
 from loracore.training.watchdogs.out_of_memory import Phase, explained
 from tests.toy_runs import TrainToy
 
@@ -18,7 +18,7 @@ ON_HOST = RuntimeError(
 
 
 def config(**options: Any) -> Config:
-    tables = (ModelOptions, DataOptions, NetworkOptions, TrainingOptions)
+    tables = (ModelOptions, MemoryOptions, DataOptions, NetworkOptions, TrainingOptions)
     known = {table: set(table.__dataclass_fields__) for table in tables}
     own = [table(**{name: value for name, value in options.items() if name in known[table]}) for table in tables]
     return Config(own, {})
@@ -42,8 +42,8 @@ def test_a_full_card_says_what_was_wanted_and_what_helps() -> None:
     assert message.startswith("out of memory while training: 2.50 GiB more were wanted; ")
     assert [change.split(":")[0] for change in changes] == [
         'set mixed_precision = "bf16"',
+        'set memory = "auto"',
         "set gradient_checkpointing",
-        "set network_train_unet_only",
     ]
 
 

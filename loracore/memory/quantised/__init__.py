@@ -1,0 +1,1 @@
+"""Frozen matrices in fewer bits: stored once while loading, read anew for every product."""

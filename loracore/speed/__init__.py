@@ -1,0 +1,1 @@
+"""What makes a step fast and changes nothing in its mathematics."""
