@@ -1,0 +1,75 @@
+"""Our side: ``loracore train`` in a process of its own, with the work's draws in place of those of the core.
+
+``python -m benchmarks.peers.ours DRAWS RECORD WORDS…`` is that process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmarks.peers.recording import Recording
+from loracore import Batch, Event, hookimpl
+from loracore.cli.main import run
+from loracore.training import train as training
+
+
+@dataclass(eq=False, slots=True)
+class Injected:
+    """An extension that draws what the work says, and notes what a step took."""
+
+    draws: dict[str, Tensor]  # by name: steps,B,…
+    recording: Recording
+    step: int = -1
+
+    @hookimpl
+    def draw_timesteps(self, batch: Batch) -> Tensor:
+        """Begin a step: return its timesteps (B)."""
+        self.step += 1
+        if self.step == 0:  # on both sides the draws are on the device from the first step on
+            self.draws = {name: tensor.to(batch.latents.device) for name, tensor in self.draws.items()}
+        return self.draws["timesteps"][self.step]
+
+    @hookimpl
+    def draw_noise(self) -> Tensor:
+        """Return the step's noise (B,C,h,w)."""
+        return self.draws["noise"][self.step]
+
+    @hookimpl
+    def step_done(self, ids: tuple[str, ...]) -> None:
+        """Note moment and pictures."""
+        self.recording.step_done()
+        self.recording.order += [Path(one).stem for one in ids]
+
+    @hookimpl
+    def happened(self, event: Event) -> None:
+        """Note the loss, a few steps later: nobody waits for it."""
+        if event.kind == "step":
+            self.recording.losses.append(event.values["loss"])
+
+
+def train(draws: Path, record: Path, words: Sequence[str]) -> int:
+    """Train by these words of the command line, write what was noted, and return the exit code."""
+    injected = Injected(load_file(draws), Recording(cuda=torch.cuda.is_available()))
+    whole = training.train
+
+    def joined(config: Any, plugins: Any, *rest: Any) -> Path | None:
+        plugins.register(injected, name="extension of the benchmark")
+        return whole(config, plugins, *rest)
+
+    with patch.object(training, "train", joined):
+        code = run(["train", *words])
+    injected.recording.write(record)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

@@ -1,0 +1,115 @@
+"""The comparison with other trainers: its arithmetic, and our own side of it; no peer is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.peers import ours
+from benchmarks.peers.architectures import architectures
+from benchmarks.peers.blocks import Block, middle, ratio, read_block
+from benchmarks.peers.comparing import Comparison
+from benchmarks.peers.gate import gate, moved_cosine
+from benchmarks.peers.page import table
+from benchmarks.peers.work import Size, Work, gradient_words, timed_words, write_work
+
+STEPS = 3
+Run = Callable[[str, tuple[str, ...]], Path]
+
+
+def block(*seconds: float, losses: tuple[float, ...] = (1.0, 2.0)) -> Block:
+    return Block(seconds, seconds, (), losses, (), 3.0, 4.0, 2**30, None)
+
+
+def test_one_slow_step_or_block_moves_no_median() -> None:
+    assert middle([[1, 1, 9], [1, 1, 1], [5, 5, 5]]) == 1
+
+
+def test_half_the_time_is_twice_the_rate_and_pairs_show_the_spread() -> None:
+    found = ratio([[1.0], [1.0], [2.0]], [[2.0], [3.0], [2.0]])
+    assert (found.middle, found.lowest, found.highest) == (2, 1, 3)
+
+
+def test_a_warm_up_is_not_measured(tmp_path: Path) -> None:
+    told = {"moments": [[10, 1], [12, 2], [13, 2.5], [15, 3]], "losses": [4, 3, 2, 1], "order": list("abcd")}
+    told |= {"device": [], "first": 110, "peak": 5, "reserved": None}
+    (tmp_path / "record.json").write_text(json.dumps(told), encoding="utf-8")
+    found = read_block(tmp_path / "record.json", started=100, warm_up=2)
+    assert (found.clock, found.processor) == ((1, 2), (0.5, 0.5))
+    assert (found.first, found.last) == (10, 15)
+    assert found.losses == (4, 3, 2, 1)
+
+
+def test_the_same_losses_and_gradients_pass() -> None:
+    assert gate([1.0, 0.5], [1.0, 0.5], 1.0).passed
+
+
+@pytest.mark.parametrize(
+    ("theirs", "cosine"),
+    [((1.02, 0.5), 1.0), ((1.004, 0.502), 1.0), ((1.0, 0.5), 0.99)],
+    ids=["one step", "mean", "gradient"],
+)
+def test_other_work_does_not_pass(theirs: tuple[float, float], cosine: float) -> None:
+    assert not gate([1.0, 0.5], theirs, cosine).passed
+
+
+def test_gradients_are_compared_by_their_direction() -> None:
+    start = {"a.lora_up.weight": torch.zeros(2), "a.alpha": torch.tensor(1.0)}
+    along, across = ({"a.lora_up.weight": torch.tensor(way)} for way in ([2.0, 0.0], [0.0, 1.0]))
+    assert moved_cosine(start, {"a.lora_up.weight": torch.tensor([1.0, 0.0])}, along) == pytest.approx(1)
+    assert moved_cosine(start, along, across) == pytest.approx(0)
+
+
+def test_sides_that_train_other_adapters_are_told() -> None:
+    start = {"a.lora_up.weight": torch.zeros(2)}
+    with pytest.raises(ValueError, match="other adapters"):
+        moved_cosine(start, start, {})
+
+
+def test_the_page_says_when_it_was_not_the_same_work() -> None:
+    compared = Comparison("sd-scripts", gate([1.0], [2.0], 1.0), (block(1.0),), (block(1.5),), ("load 1.0",))
+    assert "| 1000.00 | 1500.00 | 1.50 (1.50 to 1.50) |" in table(compared)
+    assert "not the same work" in table(compared)
+
+
+@pytest.fixture(scope="module", params=["sdxl", "sd3.5-medium"])
+def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    folder = tmp_path_factory.mktemp("work")
+    size = Size(small=True, side=64, pictures=2)
+    found = Work(folder, architectures()[request.param], size, 2, STEPS, rank=4, checkpointing=False, device="cpu")
+    write_work(found)
+    return found
+
+
+@pytest.fixture
+def run(work: Work, tmp_path: Path) -> Run:
+    def train(name: str, words: tuple[str, ...]) -> Path:
+        out, arch = tmp_path / name, work.architecture.plugin
+        assert ours.train(work.draws, tmp_path / f"{name}.json", ["--arch", arch, *work.words(out), *words]) == 0
+        return out / "lora.safetensors"
+
+    return train
+
+
+def test_our_side_trains_on_what_the_files_hold(
+    work: Work, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = run("timed", timed_words(STEPS))
+    found = read_block(tmp_path / "timed.json", started=0, warm_up=1)
+    assert len(found.losses) == STEPS == len(found.clock) + 1
+    assert sorted(found.order[:4]) == ["0000", "0000", "0001", "0001"]
+    assert set(load_file(work.adapters)) == set(load_file(trained))
+    said = capsys.readouterr().err
+    assert "2 latents are those of .npz files" in said  # nothing was encoded
+    assert "2 captions are those of .npz files" in said
+
+
+def test_our_sides_gradient_is_what_its_adapters_move_by(work: Work, run: Run) -> None:
+    start, moved = load_file(work.adapters), load_file(run("gradient", gradient_words()))
+    ways = {name: tensor - start[name] for name, tensor in moved.items() if "lora" in name and "alpha" not in name}
+    assert all(way.abs().max() > 0 for way in ways.values())
