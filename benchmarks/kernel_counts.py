@@ -3,7 +3,7 @@
 Full-size models are made on the meta device, which computes shapes and no numbers: the same operations are asked for as
 on a card, and the count is the same on every machine. Rank 16 in front of the Linears of the field's LoRA, 1024², batch
 1, weights in bfloat16, factors in float32, no checkpointing: forward and backward pass, norm, clipping, one step of
-AdamW. ``python benchmarks/kernel_counts.py --out FOLDER`` writes kernels.json and kernels.md there and prints the
+AdamW. ``python -m benchmarks.kernel_counts --out FOLDER`` writes kernels.json and kernels.md there and prints the
 table.
 
 **What is counted**: operations that torch hands to a device (``TorchDispatchMode``), each once, however many kernels it
@@ -12,8 +12,11 @@ forwards and one backwards (flash attention). **Plain**: what the field's formul
 of diffusers' own processors: base, down, up, two multiplications, one addition for each layer, the factors cast in each
 call. Its clipping and AdamW count as few operations over lists of tensors, whatever a trainer makes of them. **Casts**
 (``_to_copy``, ``copy_``) are given beside: under autocast, or with factors in bfloat16, there are others or none.
-**Waits** are operations for which the host would wait for the card: their numbers do not exist on the meta device, so
-that a step with one ends with an error here.
+**Whole step**: ours once more, from examples in host memory on, through the plugin's and training's own functions:
+draws, what is sent to the device, noise, the plugin's inputs of the model, loss and weights. Not in it: what follows a
+step on the host (schedule, history, plugins' hooks), moving averages, text encoders and VAE.
+**Waits**, of the whole step, are operations for which the host would wait for the card: their numbers do not exist on
+the meta device, so that a step with one ends with an error here. Copies out of pageable memory are not seen.
 """
 
 from __future__ import annotations
@@ -22,8 +25,7 @@ import argparse
 import json
 import platform
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,9 +36,9 @@ import torch
 from diffusers import SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.launches import META, Counted, FlashAttention, Launches
+from benchmarks.whole_steps import losses_of_run
 from loracore import Models
 from loracore.cli.request import read_request
 from loracore.diffusion.attention.grouping import group_attention
@@ -49,17 +51,8 @@ from loracore.training.updates.flat_adam import FlatAdam
 from loracore.training.updates.gradients import Gradients
 from loracore.training.updates.whole_updates import Updates
 
-META = torch.device("meta")
 RANK = 16
 Style = Literal["plain", "ours"]
-
-#: Operations that make room or look at a tensor and start nothing; views tell so themselves.
-NO_WORK = frozenset(
-    {"_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "lift_fresh"}
-)
-#: Operations that read numbers from the device, or whose output has as many elements as numbers there say.
-WAITING = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2"})
-CASTS = frozenset({"_to_copy", "copy_"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,56 +81,6 @@ CASES: Mapping[str, Case] = MappingProxyType(
         },
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """The operations of one step."""
-
-    launches: Counter[str]
-    waits: Counter[str]
-
-    @property
-    def total(self) -> int:
-        return self.launches.total()
-
-    @property
-    def casts(self) -> int:
-        return sum(self.launches[name] for name in CASTS)
-
-
-class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Counts the operations that start work on a device."""
-
-    counted: Counted
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
-        self.counted = Counted(Counter(), Counter())
-
-    def __torch_dispatch__(
-        self, func: Any, types: Iterable[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Count an operation and do it."""
-        name = func.overloadpacket.__name__
-        if name in WAITING:
-            self.counted.waits[name] += 1
-        if not func.is_view and name not in NO_WORK:
-            self.counted.launches[name] += 1
-        return func(*args, **(kwargs or {}))
-
-
-class FlashAttention(TorchFunctionMode):
-    """Computes attention by the operation that a card has for it; the meta device would take it apart."""
-
-    def __torch_function__(
-        self, func: Any, types: Iterable[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Do what any function of torch does."""
-        if func is functional.scaled_dot_product_attention:
-            query, key, value = args
-            return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]  # noqa: SLF001  # torch names it so
-        return func(*args, **(kwargs or {}))
 
 
 def models_of(case: Case, style: Style) -> Models:
@@ -225,11 +168,24 @@ def count(name: str, style: Style) -> Counted:
             loss_of(case, models).backward()  # type: ignore[no-untyped-call]  # torch's own
             clip_and_step(parameters)
         return _found(watch)
+    return counted_step(network, models, partial(loss_of, case, models))
+
+
+def count_whole(name: str) -> Counted:
+    """Return the operations of one whole step of ours; see above."""
+    case = CASES[name]
+    models = models_of(case, "ours")
+    network = network_of(case, models)
+    return counted_step(network, models, losses_of_run(case.arch, RANK, models, network))
+
+
+def counted_step(network: Network, models: Models, loss_of_step: Callable[[], Tensor]) -> Counted:
+    """Return the operations of a step of ours, with the loss that is given."""
     network.attach(models.together)
     updates = updates_of(list(network.modules.parameters()))
     with Launches() as watch, FlashAttention():
         with network.prepared():
-            loss = loss_of(case, models)
+            loss = loss_of_step()
             updates.backward(loss)
         updates.apply(loss.detach())
     return _found(watch)
@@ -239,24 +195,34 @@ def _found(watch: Launches) -> Counted:
     return watch.counted
 
 
-def rows_of(names: Sequence[str]) -> Iterator[tuple[str, Counted, Counted]]:
-    """Give every model's name, and what was counted in the plain style and in ours."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was counted of a model."""
+
+    name: str
+    plain: Counted
+    ours: Counted
+    whole: Counted
+
+
+def rows_of(names: Sequence[str]) -> Iterator[Row]:
+    """Count one model after the other."""
     for name in names:
-        yield name, count(name, "plain"), count(name, "ours")
+        yield Row(name, count(name, "plain"), count(name, "ours"), count_whole(name))
 
 
-def table(rows: Sequence[tuple[str, Counted, Counted]], machine: str) -> str:
+def table(rows: Sequence[Row], machine: str) -> str:
     """Return the Markdown table."""
     lines = [
         f"Operations of one training step, counted on the meta device ({machine}).",
         "",
-        "| model | plain | of which casts | ours | of which casts | plain / ours | waits, ours |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| model | plain | of which casts | ours | of which casts | plain / ours | whole step, ours | waits |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {name} | {plain.total:,} | {plain.casts:,} | {ours.total:,} | {ours.casts:,} "
-        f"| {plain.total / ours.total:.2f} | {ours.waits.total()} |"
-        for name, plain, ours in rows
+        f"| {row.name} | {row.plain.total:,} | {row.plain.casts:,} | {row.ours.total:,} | {row.ours.casts:,} "
+        f"| {row.plain.total / row.ours.total:.2f} | {row.whole.total:,} | {row.whole.waits.total()} |"
+        for row in rows
     ]
     return "\n".join([*lines, ""])
 
@@ -270,8 +236,11 @@ def main() -> int:
     rows = list(rows_of(given.models))
     machine = f"torch {torch.__version__}, Python {platform.python_version()}"
     report = {
-        name: {style: dict(one.launches.most_common()) for style, one in (("plain", plain), ("ours", ours))}
-        for name, plain, ours in rows
+        row.name: {
+            style: dict(one.launches.most_common())
+            for style, one in (("plain", row.plain), ("ours", row.ours), ("whole", row.whole))
+        }
+        for row in rows
     }
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "kernels.json").write_text(json.dumps({"machine": machine, **report}, indent=2), encoding="utf-8")

@@ -1,17 +1,22 @@
 """Compares the memory that `loracore plan` counts with what training takes, at full size on a CUDA device.
 
 Each case trains four steps at 1024² in a process of its own, through ``loracore train``, on random weights in bf16 with
-rank 16: SDXL, SD3.5 medium and SD3.5 large, plain, checkpointed, some blocks checkpointed, in 8 bits, swapped. Text
-encoders and VAE are small: the steps are measured, as torch counts its tensors. Needs a CUDA device, 80 GB of disk and
-the extras of the benchmarks: ``python -m benchmarks.memory --out FOLDER`` writes memory.json and memory.md there and
-prints the table. ``--tiny`` takes small models on the CPU, where every storage is followed, and works anywhere.
+rank 16: SDXL, SD3 medium, SD3.5 medium and SD3.5 large, in batches of 1 and 4 and with weights in 8 and 4 bits,
+everything kept, checkpointed, and all blocks but 2 swapped; beside them some blocks checkpointed, and half of them
+swapped. Text encoders and VAE are small: the steps are measured, as torch counts its tensors. Needs a CUDA device, 80
+GB of disk and the extras of the benchmarks: ``python -m benchmarks.memory --out FOLDER`` writes memory.json and
+memory.md there and prints the table; ``--only`` takes some cases by the beginnings of their names. ``--tiny`` takes
+small models on the CPU, where every storage is followed, and works anywhere. A case that fails (a card may be too small
+for it) is said and left out of the table, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,12 +31,18 @@ from benchmarks.peers.architectures import Architecture, architectures
 from benchmarks.peers.weights import empty_denoiser, write_checkpoint, write_tokenizers
 from loracore.cli.request import read_request
 from loracore.cli.train import with_datasets
+from loracore.memory.block_swap import SLOTS
 from loracore.testing.measured_memory import MeasuredSteps
 from loracore.training.train import train
 
 GB = 10**9
 SIDE, TINY_SIDE = 1024, 128  # pixels
 CHECKPOINTED = ("--gradient_checkpointing",)
+STORED = (
+    ("--fp8_base_unet",),
+    ("--base_model_precision", "fp8_scaled"),
+    ("--base_model_precision", "nf4"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +71,33 @@ class Row:
 
 
 def cases(*, tiny: bool) -> Iterator[Case]:
-    """Give every case of the issue's list; of small models, as many blocks as they have."""
-    swaps: dict[str, tuple[int, ...]] = {"sdxl": (30, 68), "sd3.5-medium": (10, 22), "sd3.5-large": (16, 36)}
-    if tiny:
-        swaps = {"sdxl": (2, 4), "sd3.5-medium": (), "sd3.5-large": (1, 2)}
-    for model, counts in swaps.items():
-        yield Case(model)
-        yield Case(model, batch=4)
-        yield Case(model, words=CHECKPOINTED)
-        yield Case(model, words=("--checkpointed_blocks", "0", "1"))
-        yield Case(model, words=(*CHECKPOINTED, "--fp8_base_unet"))
-        for precision in ("fp8_scaled", "nf4"):
-            yield Case(model, words=(*CHECKPOINTED, "--base_model_precision", precision))
-        for swapped in counts:
-            yield Case(model, words=(*CHECKPOINTED, "--blocks_to_swap", str(swapped)))
+    """Give every case, those of docs/memory.md among them."""
+    for model, architecture in architectures().items():
+        denoiser = empty_denoiser(architecture, small=tiny)
+        most = sum(1 for _ in architecture.blocks(denoiser)) - SLOTS  # a model of two blocks swaps none
+        for treatment in ((), CHECKPOINTED, *_swapping(most)):
+            yield Case(model, 1, treatment)
+            yield Case(model, 4, treatment)
+            for stored in STORED:
+                yield Case(model, 1, (*treatment, *stored))
+        yield Case(model, 1, ("--checkpointed_blocks", "0", "1"))
+        for treatment in _swapping(most // 2):
+            yield Case(model, 1, treatment)
+
+
+def _swapping(blocks: int) -> Iterator[tuple[str, ...]]:
+    if blocks:
+        yield (*CHECKPOINTED, "--blocks_to_swap", str(blocks))
 
 
 def prepare(folder: Path, architecture: Architecture, *, tiny: bool) -> None:
     """Write random weights, pictures and what encoders would say of them, where they are not yet."""
     pictures, side = folder / "pictures", TINY_SIDE if tiny else SIDE
-    if pictures.exists():
+    marker = folder / f"prepared-{side}"
+    if marker.exists():
         return
+    if folder.exists():  # broken off, or of the other size
+        shutil.rmtree(folder)
     pictures.mkdir(parents=True)
     device = "cpu" if tiny else "cuda"
     denoiser = empty_denoiser(architecture, small=tiny)
@@ -93,6 +110,7 @@ def prepare(folder: Path, architecture: Architecture, *, tiny: bool) -> None:
         path.with_suffix(".txt").write_text(f"picture {number}", encoding="utf-8")
         architecture.latents(path, side, rng)
         architecture.text(path, rng)
+    marker.touch()
 
 
 def measure(case: Case, out: Path, *, tiny: bool) -> Row:
@@ -126,33 +144,44 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*head, *lines])
 
 
-def main() -> None:
-    """Measure every case in a process of its own."""
+def main() -> int:
+    """Measure every case in a process of its own; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results, of weights and pictures")
     parser.add_argument("--tiny", action="store_true", help="small models, on the CPU")
-    parser.add_argument("--case", type=int, help="this case alone, for the process that measures it")
+    parser.add_argument("--only", nargs="*", default=[""], help="cases by the beginnings of their names")
+    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)  # for the process that measures it
     asked = parser.parse_args()
     every = list(cases(tiny=asked.tiny))
     if asked.case is not None:
         print(json.dumps(asdict(measure(every[asked.case], asked.out, tiny=asked.tiny))))
-        return
+        return 0
     if not (asked.tiny or torch.cuda.is_available()):
         sys.exit("no CUDA device is here; --tiny measures small models on the CPU")
-    rows = [_apart(number, case, asked.out, tiny=asked.tiny) for number, case in enumerate(every)]
+    wanted = [number for number, case in enumerate(every) if str(case).startswith(tuple(asked.only))]
+    if not wanted:
+        parser.error(f"no case begins so; there are:\n{chr(10).join(map(str, every))}")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rows = [_apart(number, every[number], asked.out, tiny=asked.tiny) for number in wanted]
     found = [row for row in rows if row is not None]
-    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
+    machine = platform.processor() or "CPU" if asked.tiny else torch.cuda.get_device_name()
     text = f"{machine}, torch {torch.__version__}\n\n{table(found)}\n"
     (asked.out / "memory.json").write_text(json.dumps([asdict(row) for row in found], indent=1), encoding="utf-8")
     (asked.out / "memory.md").write_text(text, encoding="utf-8")
     print(text)
+    return 0 if len(found) == len(wanted) else 1
 
 
 def _apart(number: int, case: Case, out: Path, *, tiny: bool) -> Row | None:
     """Measure in another process; a case that fails is said and left out."""
     words = ["--out", str(out), "--case", str(number), *(["--tiny"] if tiny else [])]
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if tiny else {}  # a run takes the card that it sees
     ended = subprocess.run(  # noqa: S603  # this program itself
-        [sys.executable, "-m", "benchmarks.memory", *words], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks.memory", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **hidden},
     )
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
@@ -162,4 +191,4 @@ def _apart(number: int, case: Case, out: Path, *, tiny: bool) -> Row | None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

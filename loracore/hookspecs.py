@@ -87,7 +87,7 @@ def check_models(parts: frozenset[Part], config: Config) -> None:
     """Told before the first phase which parts the run will load; whoever sees that it cannot, raises.
 
     Parts that a run does without where its caches on disk hold everything are told of by themselves, as soon as it is
-    known that something has to be encoded. Each part is told of once.
+    known that something has to be encoded.
 
     Raise DataError when files of these parts are missing, damaged, or of another architecture, from their headers
     alone, so that nothing is encoded for hours and lost. Answered by the architecture; nobody has to: then files are

@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.peers.architectures import architectures
+from benchmarks.peers.blocks import marked_steps
 from benchmarks.peers.comparing import Duel
 from benchmarks.peers.machine import machine
 from benchmarks.peers.page import write_page
+from benchmarks.peers.recording import EVERY
 from benchmarks.peers.running import Place, Trainer
 from benchmarks.peers.work import SIZES, Work, write_work
 
@@ -40,9 +42,28 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def unmeasured(given: argparse.Namespace) -> str | None:
+    """Return why a block of so many steps would measure nothing, or None."""
+    if given.warm_up < 1:
+        return "--warm_up must be at least 1: the first step has no beginning"
+    if given.pairs < 1:
+        return "--pairs must be at least 1"
+    if given.steps <= given.warm_up:
+        return f"--steps {given.steps} leaves nothing to measure behind --warm_up {given.warm_up}"
+    if given.device == "cuda" and marked_steps(given.steps, given.warm_up) < 1:
+        return (
+            f"--steps {given.steps} has not two marks behind --warm_up {given.warm_up}: one is set every {EVERY} steps"
+        )
+    return None
+
+
 def main() -> int:
     """Measure, write and print; return the exit code."""
-    given = parser().parse_args()
+    reading = parser()
+    given = reading.parse_args()
+    wrong = unmeasured(given)
+    if wrong:
+        reading.error(wrong)
     if given.sd_scripts is None:
         print("sd-scripts is skipped: --sd_scripts PATH names a checkout; nothing is left to compare", file=sys.stderr)
         return 2

@@ -1,10 +1,11 @@
-"""The architectures that trainers are compared on: SDXL, SD3.5 medium and large; sizes, names and caches of each."""
+"""The architectures that benchmarks train: SDXL, SD3 medium, SD3.5 medium and large; sizes, names and caches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ import loracore_sdxl.parts
 import numpy as np
 from loracore_sd3.targets import transformer_targets
 from loracore_sdxl.configs import standard_config
+from loracore_sdxl.models import unet_blocks
 from loracore_sdxl.targets import unet_targets
 from numpy.typing import NDArray
 from torch import nn
@@ -38,6 +40,7 @@ class Architecture:
     full: Callable[[], Mapping[str, Any]]  # the denoiser's configuration
     small: Mapping[str, Any]  # what is smaller in a small one
     targets: Callable[[Any], Iterable[LoraTarget]]  # of a denoiser
+    blocks: Callable[[Any], Iterable[nn.Module]]  # of a denoiser
     latents: Callable[[Path, int, np.random.Generator], None]  # writes a square picture's file of so many pixels a side
     text: Callable[[Path, np.random.Generator], None]  # writes a caption's file
     channels: int  # of latents
@@ -50,7 +53,12 @@ def architectures() -> Mapping[str, Architecture]:
     large = {**medium, "num_layers": 4, "num_attention_heads": 4, "caption_projection_dim": 256}
     large["dual_attention_layers"] = []
     return MappingProxyType(
-        {"sdxl": _sdxl(), "sd3.5-medium": _sd3("5-medium", medium), "sd3.5-large": _sd3("5-large", large)}
+        {
+            "sdxl": _sdxl(),
+            "sd3-medium": _sd3("medium", {**medium, "dual_attention_layers": []}),
+            "sd3.5-medium": _sd3("5-medium", medium),
+            "sd3.5-large": _sd3("5-large", large),
+        }
     )
 
 
@@ -67,6 +75,7 @@ def _sdxl() -> Architecture:
             "transformer_layers_per_block": [1, 1, 1],
         },
         targets=_linear_targets,
+        blocks=unet_blocks,
         latents=_write_sdxl_latents,
         text=_write_sdxl_text,
         channels=4,
@@ -83,6 +92,7 @@ def _sd3(kind: str, small: Mapping[str, Any]) -> Architecture:
         full=partial(packaged_config, "loracore_sd3", f"transformer/{kind}.json"),
         small={**small, "pos_embed_max_size": 64},
         targets=_sd3_targets,
+        blocks=attrgetter("transformer_blocks"),
         latents=_write_sd3_latents,
         text=_write_sd3_text,
         channels=16,

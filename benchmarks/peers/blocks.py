@@ -45,7 +45,7 @@ def read_block(path: Path, started: float, warm_up: int) -> Block:
     return Block(
         clock=tuple(after[0] - before[0] for before, after in pairs),
         processor=tuple(after[1] - before[1] for before, after in pairs),
-        device=tuple(found["device"][max(0, -(-warm_up // EVERY) - 1) :]),
+        device=tuple(found["device"][_first_mark(warm_up) :]),
         losses=tuple(found["losses"]),
         order=tuple(found["order"]),
         first=first,
@@ -53,6 +53,16 @@ def read_block(path: Path, started: float, warm_up: int) -> Block:
         peak=found["peak"],
         reserved=found["reserved"],
     )
+
+
+def _first_mark(warm_up: int) -> int:
+    """Return which mark (from 0) on the device's clock is the first at the end of the warm-up or behind it."""
+    return max(0, -(-warm_up // EVERY) - 1)
+
+
+def marked_steps(steps: int, warm_up: int) -> int:
+    """Return how many means on the device's clock a block of so many steps has: one less than its marks there."""
+    return max(0, steps // EVERY - 1 - _first_mark(warm_up))
 
 
 def middle(several: Sequence[Sequence[float]]) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from benchmarks.peers.blocks import Block, Ratio, ratio, read_block
-from benchmarks.peers.gate import Gate, gate, moved_cosine
+from benchmarks.peers.gate import Gate, Moved, furthest, gate, moved
 from benchmarks.peers.machine import busyness
 from benchmarks.peers.running import Place, Trainer, train
 from benchmarks.peers.work import Work, gradient_words, timed_words
@@ -47,8 +47,8 @@ class Duel:
 
     def compare(self, folder: Path, say: Callable[[str], None]) -> Comparison:
         """Run everything below ``folder`` and return what was measured. Raises RuntimeError for what fails."""
-        cosine = self._gradient_cosine(folder)
-        say(f"gradients of the first step: cosine {cosine:.6f}")
+        gradient = self._gradient(folder)
+        say(f"gradients of the first step: cosine {gradient.cosine:.6f}, length {gradient.length:.6f} of ours")
         ours, theirs, busy = [], [], list[str]()
         for pair in range(self.pairs):
             busy.append(busyness(self.place.device))
@@ -57,17 +57,16 @@ class Duel:
             found = ratio([ours[-1].clock], [theirs[-1].clock])
             say(f"pair {pair + 1} of {self.pairs}: {found.middle:.2f} times {self.theirs.name}'s steps a second")
         busy.append(busyness(self.place.device))
-        gates = [gate(a.losses, b.losses, cosine) for a, b in zip(ours, theirs, strict=True)]
-        worst = max(gates, key=lambda one: one.step)
-        return Comparison(self.theirs.name, worst, tuple(ours), tuple(theirs), tuple(busy))
+        gates = [gate(a.losses, b.losses, gradient) for a, b in zip(ours, theirs, strict=True)]
+        return Comparison(self.theirs.name, furthest(gates), tuple(ours), tuple(theirs), tuple(busy))
 
     def _block(self, trainer: Trainer, out: Path, order: tuple[str, ...] = ()) -> Block:
         done = train(trainer, self.work, timed_words(self.work.steps), out, self.place, order)
         return read_block(done.record, done.started, self.warm_up)
 
-    def _gradient_cosine(self, folder: Path) -> float:
+    def _gradient(self, folder: Path) -> Moved:
         work = replace(self.work, steps=1)
         ours = train(self.ours, work, gradient_words(), folder / "gradient-ours", self.place)
         order = read_block(ours.record, ours.started, 1).order
         theirs = train(self.theirs, work, gradient_words(), folder / "gradient-theirs", self.place, order)
-        return moved_cosine(*(load_file(path) for path in (work.adapters, ours.adapters, theirs.adapters)))
+        return moved(*(load_file(path) for path in (work.adapters, ours.adapters, theirs.adapters)))

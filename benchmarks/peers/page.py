@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.peers.blocks import Block, Ratio, middle
 from benchmarks.peers.comparing import Comparison
+from benchmarks.peers.gate import Gate
 
 _GIB = 2**30
 
@@ -45,11 +46,16 @@ def table(found: Comparison) -> str:
     apart = f"Losses differ by at most {one.step:.2e} of a step's and {one.mean:.2e} of their mean"
     rows += [
         "",
-        f"Gate: {said}. {apart}; the first gradients' cosine is {one.cosine:.6f}.",
+        f"Gate: {said}. {apart}; {_gradients(one)}.",
         f"Before, between and behind the pairs: {'; '.join(found.busyness)}.",
         "",
     ]
     return "\n".join(rows)
+
+
+def _gradients(gate: Gate) -> str:
+    found = gate.gradient
+    return f"the first gradients' cosine is {found.cosine:.6f}, theirs is {found.length:.6f} times as long"
 
 
 def _ms(blocks: Sequence[Block], name: str) -> str:

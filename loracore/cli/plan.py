@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Iterator
 
 import click
 
+from loracore.cli.fsdp import wanted_sharding
 from loracore.cli.plan_json import described
 from loracore.cli.plan_text import lines
 from loracore.cli.request import Request
@@ -31,13 +33,19 @@ def plan(request: Request, *, json: bool) -> None:
     from loracore.training.planning.outlook import outlook  # brings torch: options can no longer be wrong
 
     found = outlook(request.config, request.plugins, datasets)
-    for note in request.notes:
+    for note in [*request.notes, *found.notes, *_sharding(request)]:
         click.echo(f"note: {note}", err=True)
     if json:
         click.echo(json_format.dumps(described(found), indent=1))
         return
     for line in lines(found):
         click.echo(printable(line))
+
+
+def _sharding(request: Request) -> Iterator[str]:
+    """Give the note for whom a launcher's environment asks for FSDP."""
+    if wanted_sharding(request.config) is not None:
+        yield "FSDP is not counted: what is shown is a card that holds all frozen weights"
 
 
 def _has_pictures(request: Request) -> bool:

@@ -16,7 +16,8 @@ def described(found: Outlook) -> dict[str, Any]:
         "phases": [{"name": one.name, "peak": one.peak, "parts": dict(one.parts)} for one in found.phases],
         "reserve": found.reserve,
         "needed": found.needed,
-        "given": asdict(found.given),
+        "memory": "auto" if found.auto else "given",
+        "counted": asdict(found.counted),
         "blocks": [asdict(one) for one in found.blocks],
         "cards": [
             {
@@ -30,4 +31,5 @@ def described(found: Outlook) -> dict[str, Any]:
             for one in found.fitted
         ],
         "proposals": list(found.proposals),
+        "notes": list(found.notes),
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from loracore.config.options.memory import GB
+
 if TYPE_CHECKING:
     from loracore.training.planning.outlook import Fitted, Outlook
 
-_GB = 10**9
 _WIDTH = 28  # of what a row is about
 
 
@@ -17,7 +18,7 @@ def lines(found: Outlook) -> Iterator[str]:
     width, height = found.batch.size
     where = "" if found.batch.dataset is None else f", the largest bucket of data set {found.batch.dataset + 1}"
     yield f"batch        {found.batch.samples} x {width}x{height}{where}"
-    yield f"as given     {found.given}: {_size(found.needed)} GB"
+    yield f"{_headline(found)}: {_size(found.needed)} GB"
     yield ""
     yield from _table(found)
     yield ""
@@ -29,6 +30,14 @@ def lines(found: Outlook) -> Iterator[str]:
     if found.proposals:
         yield "also help, but are never done by themselves:"
         yield from (f"  {text}" for text in found.proposals)
+
+
+def _headline(found: Outlook) -> str:
+    """Return which run is counted, and who decides that."""
+    if not found.auto:
+        return f"as given     {found.counted}"
+    chosen = str(found.counted) if len(found.fitted) == 1 else f"as the card needs it, see below; {found.counted}"
+    return f"memory auto  {chosen}"
 
 
 def _table(found: Outlook) -> Iterator[str]:
@@ -52,9 +61,9 @@ def _card(fitted: Fitted) -> Iterator[str]:
 
 
 def _cards(several: Sequence[Fitted]) -> Iterator[str]:
-    """Give a line for each usual card; cards above the first that keeps everything do the same."""
+    """Give a line for each usual card."""
     for fitted in several:
-        yield f"{fitted.budget / _GB:4.0f} GB card  {_verdict(fitted)}"
+        yield f"{fitted.budget / GB:4.0f} GB card  {_verdict(fitted)}"
 
 
 def _verdict(fitted: Fitted) -> str:
@@ -63,4 +72,4 @@ def _verdict(fitted: Fitted) -> str:
 
 
 def _size(count: int, digits: int = 2) -> str:
-    return f"{count / _GB:.{digits}f}"
+    return f"{count / GB:.{digits}f}"

@@ -12,7 +12,9 @@ import torch
 from diffusers.models.embeddings import PatchEmbed
 from torch import Tensor, nn
 
+from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
+from loracore.config.options import SpeedOptions
 from loracore.errors import DataError, Problem
 from loracore.noise.rng import SampleRng
 
@@ -97,21 +99,27 @@ def crop(table: Tensor, size: tuple[int, int], corners: Tensor | None) -> Tensor
 
 
 @contextmanager
-def laid_at(embedder: PatchEmbed, positions: Tensor) -> Iterator[None]:
+def laid_at(embedder: PatchEmbed, positions: Tensor, config: Config) -> Iterator[None]:
     """Give these positions (B or 1,height·width,F) to every call inside this context; afterwards the own are back.
 
-    Those of one shape always lie in the same place, which a recorded step (``cuda_graphs``) reads again.
+    With ``cuda_graphs`` those of one shape always lie in the same place, which a recorded step reads again.
     """
     own: dict[str, Any] = vars(embedder)
-    places: dict[object, Tensor] = own.setdefault("laid_positions", {})
-    key = (positions.shape, positions.dtype, positions.device)
-    place = places[key] = places[key].copy_(positions) if key in places else positions.clone()
+    place = _kept_place(own, positions) if config[SpeedOptions].cuda_graphs else positions
     # the embedder asks itself for its positions: what an instance has goes before what its class has
     own["cropped_pos_embed"] = lambda _height, _width: place
     try:
         yield
     finally:
         del own["cropped_pos_embed"]
+
+
+def _kept_place(own: dict[str, Any], positions: Tensor) -> Tensor:
+    """Return the positions where the first of their shape lay: in memory that an embedder keeps as its own."""
+    places: dict[object, Tensor] = own.setdefault("laid_positions", {})
+    key = (positions.shape, positions.dtype, positions.device)
+    place = places[key] = places[key].copy_(positions) if key in places else positions.clone()
+    return place
 
 
 def _lines(side: int, size: tuple[int, int], corners: Tensor) -> tuple[Tensor, Tensor]:

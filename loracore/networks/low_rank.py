@@ -98,7 +98,9 @@ class _LowRankLinears(torch.autograd.Function):
             up if of_inputs or of_down else None,
             *(weights if of_inputs else ()),
         )
-        return tuple(output.view(*inputs.shape[:-1], width) for output in outputs)
+        # No views for autograd, or nobody could change an output in place (`hidden += …`), as of any Linear layer.
+        whole = torch.ops.aten._unsafe_view  # noqa: SLF001  # torch's own Linear ends with it
+        return tuple(whole(output, [*inputs.shape[:-1], width]) for output in outputs)
 
     @staticmethod
     @once_differentiable  # what is added in place cannot be followed

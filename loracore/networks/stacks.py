@@ -82,9 +82,12 @@ class Copies:
 def copied(several: Sequence[Copies]) -> Iterator[None]:
     """Let the stacks have their copies, for as long as this lasts; their gradients arrive all at once.
 
-    It may be entered again inside: what was there before comes back.
+    It may be entered again inside: what was there before comes back. Where no gradients are wanted it serves on.
     """
     stacks = [stack for copies in several for stack in copies.stacks]
+    if not torch.is_grad_enabled() and all(stack.copy is not None for stack in stacks):
+        yield
+        return
     before = [stack.copy for stack in stacks]
     try:
         for copies in several:

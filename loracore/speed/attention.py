@@ -84,16 +84,16 @@ class Attention:
         assert self._allowed is not None
         self._allowed.append(SDPBackend.MATH)
         watch = _Watch()
-        if self._told:
-            with watch:
-                found = call()
-        else:
+        try:
+            if self._told:
+                with watch:
+                    return call()
             torch.backends.cuda.enable_math_sdp(enabled=True)
-            found = call()
-        self._news.say(
-            f"attention: no fused kernel fits{watch.needing}: it is computed unfused, slower, in more memory"
-        )
-        return found
+            return call()
+        finally:  # also where the unfused path runs out of memory: this is why
+            self._news.say(
+                f"attention: no fused kernel fits{watch.needing}: it is computed unfused, slower, in more memory"
+            )
 
 
 class _Watch(TorchFunctionMode):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from inspect import signature
 from itertools import chain
@@ -21,6 +21,7 @@ from loracore.speed.news import News
 
 if TYPE_CHECKING:
     from torch._dynamo.types import GuardFilterEntry
+    from torch.fx import GraphModule
 
 #: As many shapes of its inputs a block is compiled for: one for each bucket, and batch size.
 SHAPES = 16
@@ -48,7 +49,8 @@ class Compiler:
         self._failed: set[type] = set()
         self._broken = False  # no block will ever be compiled
         self._seconds, self._called = 0.0, 0  # since they were last told
-        self._graphs = _graphs()
+        self._graphs = made_graphs()
+        self.bounded = "recompile_limit" in signature(torch.compile).parameters  # each code alone; older torch: all
 
     def take(self, blocks: Sequence[nn.Module]) -> None:
         """Let every one of these blocks be compiled when it is first called with gradients on.
@@ -64,6 +66,12 @@ class Compiler:
         compiled = {kind: self._compiled(kind, count) for kind, count in counts.items()}
         for block in free:
             block.forward = CompiledBlock(block, block.forward, compiled[type(block)], self)
+
+    def limited(self) -> AbstractContextManager[object]:
+        """Let a call be compiled for all shapes and kinds of blocks, where torch has one limit for all code."""
+        from torch._dynamo import config
+
+        return nullcontext() if self.bounded else config.patch(recompile_limit=SHAPES * KINDS)
 
     @contextmanager
     def making(self) -> Iterator[None]:
@@ -84,7 +92,7 @@ class Compiler:
         return False
 
     def compiled_in(self, seconds: float) -> None:
-        """Count the first call of a block with a shape."""
+        """Count the first call of a block with a shape, or one that was compiled again."""
         self._seconds += seconds
         self._called += 1
 
@@ -99,9 +107,9 @@ class Compiler:
 
     def summary(self) -> Iterator[str]:
         """Give a line on what was compiled since the last time, when anything was."""
-        found = _graphs()
+        found = made_graphs()
         graphs, self._graphs = found - self._graphs, found
-        if graphs:
+        if graphs and self._called:  # else a library compiles for itself
             yield (
                 f"torch_compile: {graphs} graphs for {self._called} blocks, "
                 f"made in {self._seconds:.1f} s ({self.backend})"
@@ -110,11 +118,19 @@ class Compiler:
 
     def _compiled(self, kind: type[nn.Module], count: int) -> Callable[..., Any]:
         """Return the compiled ``forward`` of a class of which a model has so many blocks."""
-        settings: dict[str, Any] = {"backend": self.backend, "dynamic": False, "fullgraph": True}
+        settings: dict[str, Any] = {"backend": self._make, "dynamic": False, "fullgraph": True}
         settings["options"] = {"guard_filter_fn": _needed}
-        if "recompile_limit" in signature(torch.compile).parameters:  # of this code alone; older torch has but one
+        if self.bounded:
             settings |= {"recompile_limit": SHAPES * min(count, KINDS), "isolate_recompiles": True}
         made: Callable[..., Any] = torch.compile(kind.forward, **settings)
+        return made
+
+    def _make(self, graph: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+        """Return a graph compiled; torch may ask for shapes that are known, when a number in a block is another."""
+        from torch._dynamo import lookup_backend
+
+        with self.making():
+            made: Callable[..., Any] = lookup_backend(self.backend)(graph, list(inputs))
         return made
 
 
@@ -146,21 +162,22 @@ class CompiledBlock:
         if not self.compiler.accepts(self.block, len(self.shapes)):
             self.shapes[shapes] = False
             return self.eager(*args, **kwargs)
-        started = perf_counter()
         with self.compiler.making():
-            found = self._tried(shapes, args, kwargs)
-        self.compiler.compiled_in(perf_counter() - started)
-        return found
+            return self._tried(shapes, args, kwargs)
 
     def _tried(self, shapes: Shapes, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        started, graphs, first = perf_counter(), made_graphs(), shapes not in self.shapes
         try:
-            found = self.compiled(self.block, *args, **kwargs)
+            with self.compiler.limited():
+                found = self.compiled(self.block, *args, **kwargs)
         except self.compiler.errors as error:
             if lacks_kernel(error):  # not the compiler's fault: whoever chose among the kernels knows what to do
                 raise
             self.compiler.give_up(self.block, error)
             self.shapes[shapes] = False
             return self.eager(*args, **kwargs)
+        if first or made_graphs() > graphs:
+            self.compiler.compiled_in(perf_counter() - started)
         self.shapes[shapes] = True
         return found
 
@@ -188,7 +205,7 @@ def _needed(guards: Sequence[GuardFilterEntry]) -> list[bool]:
     ]
 
 
-def _graphs() -> int:
+def made_graphs() -> int:
     """Return how many graphs this process has compiled so far."""
     from torch._dynamo.utils import counters
 

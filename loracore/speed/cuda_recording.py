@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from loracore.errors import LoracoreError
 from loracore.speed.graphs import Pass, Recording, Tensors
 
 #: Passes before the recording: libraries choose their kernels and take their workspaces in the first ones.
@@ -30,16 +32,20 @@ class CudaRecorder:
         self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Pass, inputs: Tensors, parameters: Sequence[nn.Parameter]) -> Recording:
-        """Return the recording; raises RuntimeError for what cannot be recorded, and for too little memory."""
+        """Return the recording.
+
+        Raises RuntimeError for what cannot be computed at all, in the passes before the recording; LoracoreError for
+        what cannot be recorded: a recording that breaks off may leave torch's allocator and generator as they are
+        inside of one, so that the run had better end.
+        """
         own = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
         wanted = [one for one in (*own, *parameters) if one.requires_grad]
         self._warm_up(run, own, wanted)
         forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        # "thread_local": other threads read pictures into page-locked memory and write files meanwhile.
-        with torch.cuda.graph(forward, pool=self.pool, capture_error_mode="thread_local"):
+        with self._captured(forward):
             outputs = list(run(own))
         heads = [torch.zeros_like(one) for one in outputs]
-        with torch.cuda.graph(backward, pool=self.pool, capture_error_mode="thread_local"):
+        with self._captured(backward):
             gradients = torch.autograd.grad(outputs, wanted, heads, allow_unused=True)
             found = dict(zip(map(id, wanted), gradients, strict=True))
             of_parameters = [found.get(id(one)) for one in parameters]
@@ -55,6 +61,20 @@ class CudaRecorder:
             replay_backward=backward.replay,
         )
 
+    @contextmanager
+    def _captured(self, graph: torch.cuda.CUDAGraph) -> Iterator[None]:
+        """Record what is computed inside; the current stream is as before in any case."""
+        stream = torch.cuda.current_stream(self.device)
+        try:
+            # "thread_local": other threads read pictures into page-locked memory and write files meanwhile.
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                yield
+        except RuntimeError as error:
+            message = f"cuda_graphs: recording failed: {first_reason(error)}"
+            raise LoracoreError(message, fix="leave out cuda_graphs") from error
+        finally:
+            torch.cuda.set_stream(stream)  # torch's own way back fails with the end of a broken recording
+
     def _warm_up(self, run: Pass, inputs: Tensors, wanted: Tensors) -> None:
         """Run a few passes on a stream of their own, as a recording does."""
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch's own
@@ -65,6 +85,13 @@ class CudaRecorder:
                 heads = [torch.zeros_like(one) for one in outputs]
                 torch.autograd.grad(outputs, wanted, heads, allow_unused=True)
         torch.cuda.current_stream(self.device).wait_stream(stream)
+
+
+def first_reason(error: BaseException) -> str:
+    """Return the first line of the error that others came of: ending a broken recording fails once more."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _joined(gradients: Sequence[Tensor | None]) -> Tensor | None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten  # diffusers and transformers stand on it too
 
+from loracore.speed.attention import lacks_kernel
 from loracore.speed.news import News
 
 #: As many shapes of its inputs a module is recorded for: one for each bucket, and batch size.
@@ -50,7 +51,8 @@ class GraphedModule:
 
     Recorded are calls with gradients on, for the first shapes that come. All else is computed as it was: calls without
     gradients, shapes beyond ``SHAPES``, a call while the backward pass of the one before is still to come (its
-    activations lie where the next replay writes), and everything once recording has failed, which is said.
+    activations lie where the next replay writes), and everything once recording has failed, which is said. What
+    ``record`` raises beside RuntimeError ends the run.
     """
 
     def __init__(
@@ -81,6 +83,9 @@ class GraphedModule:
             return self._computed(args, kwargs)
         self._forget_moved()
         key = _key(leaves, form, self._state())
+        if not _hashable(key):
+            self._give_up("it is called with values that cannot be hashed")
+            return self._computed(args, kwargs)
         if key not in self.recordings:
             self.recordings[key] = self._recorded(leaves, form)
         found = self.recordings[key]
@@ -95,6 +100,11 @@ class GraphedModule:
     def _computed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with self._prepared():
             return self._eager(*args, **kwargs)
+
+    def _give_up(self, reason: str) -> None:
+        """Record nothing any more, and say why."""
+        self._broken = True
+        self._news.say(f"cuda_graphs: recording failed, the run goes on without: {reason}")
 
     def _forget_moved(self) -> None:
         """Forget all recordings when a parameter has moved: they read where it was."""
@@ -114,16 +124,19 @@ class GraphedModule:
             coming = iter(tensors)
             args, kwargs = tree_unflatten([next(coming) if isinstance(one, Tensor) else one for one in leaves], form)
             outputs, out_form = tree_flatten(self._computed(args, kwargs))
+            if not all(isinstance(one, Tensor) for one in outputs):
+                message = "the module gives other things than tensors"
+                raise RuntimeError(message)
             forms.append(out_form)
             return outputs
 
         started = perf_counter()
         try:
             recording = self._record(run, [one for one in leaves if isinstance(one, Tensor)], self._parameters)
-        except RuntimeError as error:  # out of memory, or something in the module that makes the host wait
-            self._broken = True
-            first = str(error).strip().partition("\n")[0]
-            self._news.say(f"cuda_graphs: recording failed, the run goes on without: {first}")
+        except RuntimeError as error:  # in the passes before the recording: out of memory, as a rule
+            if lacks_kernel(error):  # no fault of the recording: whoever chose among the kernels knows what to do
+                raise
+            self._give_up(str(error).strip().partition("\n")[0])
             return None
         sizes = ", ".join("x".join(map(str, one.shape)) for one in recording.inputs[:1])
         self._news.say(f"cuda_graphs: recorded for inputs of {sizes} in {perf_counter() - started:.1f} s")
@@ -136,6 +149,14 @@ class _Call:
 
 def _nobody() -> None:
     """Return None, as a dead reference does."""
+
+
+def _hashable(key: object) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
 
 
 def _key(leaves: Sequence[Any], form: TreeSpec, state: object) -> object:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import nn
 
 from loracore.config.config import Config
 from loracore.config.options import SpeedOptions
+from loracore.config.options.speed import Backend
 from loracore.errors import ConfigError
 from loracore.speed.attention import Attention
 from loracore.speed.channels import convolves, lay_channels_last
@@ -39,8 +41,8 @@ class Speed:
         """Return what the options ask for on a device."""
         options, news = config[SpeedOptions], News()
         attention = Attention.on(device, options.attention_backend, news, compiled=options.torch_compile)
-        backend = "tensorrt" if options.dynamo_backend == "tensort" else options.dynamo_backend
-        return cls(options, device, news, attention, Compiler(backend, news) if options.torch_compile else None)
+        compiler = Compiler(_backend(options), news) if options.torch_compile else None
+        return cls(options, device, news, attention, compiler)
 
     @property
     def records(self) -> bool:
@@ -49,7 +51,7 @@ class Speed:
 
     def prepare(self, models: Models) -> None:
         """Lay weights out and let blocks be compiled, before anything shadows their ``forward``."""
-        if self.options.opt_channels_last and models.denoiser is not None:
+        if self.options.opt_channels_last and models.denoiser is not None and _convolves(models):
             lay_channels_last(models.denoiser)
         if self.compiler is not None:
             for blocks in models.blocks.values():
@@ -95,8 +97,32 @@ def check_speed(config: Config, *, sharded: bool, draws: bool) -> None:
         raise ConfigError(message, where=config.place(wanted), fix=f"leave out {wanted}, or FSDP")
     if draws and options.cuda_graphs:
         message = "cuda_graphs with a network that leaves something out at random: a recording always does the same"
-        fix = "leave out cuda_graphs, or the network's dropouts"
+        fix = "leave out cuda_graphs or the network's dropouts, or take another network_module"
         raise ConfigError(message, where=config.place("cuda_graphs"), fix=fix)
+    if options.torch_compile:
+        _check_backend(config)
+
+
+def _backend(options: SpeedOptions) -> str:
+    """Return torch's name of what compiles."""
+    return "tensorrt" if options.dynamo_backend == "tensort" else options.dynamo_backend
+
+
+def _check_backend(config: Config) -> None:
+    """Raise ConfigError for a backend that no installed package brings."""
+    from torch._dynamo import list_backends  # a second for those who compile
+
+    name, known = _backend(config[SpeedOptions]), set(list_backends(()))
+    if name not in known:
+        message = f"dynamo_backend {name} is not installed: torch knows it by a package of its own"
+        fix = f"install that package, or take one of {', '.join(one for one in get_args(Backend) if one in known)}"
+        raise ConfigError(message, where=config.place("dynamo_backend"), fix=fix)
+
+
+def _convolves(models: Models) -> bool:
+    """Tell whether the denoiser's blocks, or it itself where it names none, hold convolutions."""
+    blocks = models.blocks.get(_DENOISER, ())
+    return convolves(blocks or ([] if models.denoiser is None else [models.denoiser]))
 
 
 def speed_notes(config: Config, device: torch.device, models: Models) -> Iterator[str]:
@@ -106,9 +132,9 @@ def speed_notes(config: Config, device: torch.device, models: Models) -> Iterato
         for name in ("cuda_graphs", "attention_backend"):
             if config.given(name):
                 yield f"{name} is without effect on this device ({device.type}): it is of CUDA"
-    if options.opt_channels_last and models.denoiser is not None:
-        blocks = models.blocks.get(_DENOISER, ()) or [models.denoiser]
-        if not convolves(blocks):
-            yield "opt_channels_last is without effect: the denoiser's blocks hold no convolutions"
+        if options.torch_compile and options.dynamo_backend == "cudagraphs":
+            yield f"dynamo_backend cudagraphs records nothing on this device ({device.type}): it is of CUDA"
+    if options.opt_channels_last and models.denoiser is not None and not _convolves(models):
+        yield "opt_channels_last is without effect: the denoiser's blocks hold no convolutions"
     if options.torch_compile and not any(models.blocks.values()):
         yield "torch_compile is without effect: this architecture names no blocks"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.peers import ours
+from benchmarks.peers.__main__ import parser, unmeasured
 from benchmarks.peers.architectures import architectures
-from benchmarks.peers.blocks import Block, middle, ratio, read_block
+from benchmarks.peers.blocks import Block, marked_steps, middle, ratio, read_block
 from benchmarks.peers.comparing import Comparison
-from benchmarks.peers.gate import gate, moved_cosine
+from benchmarks.peers.gate import Moved, furthest, gate, moved
 from benchmarks.peers.page import table
 from benchmarks.peers.work import Size, Work, gradient_words, timed_words, write_work
 
 STEPS = 3
+SAME = Moved(cosine=1.0, length=1.0)
 Run = Callable[[str, tuple[str, ...]], Path]
 
 
@@ -46,33 +49,74 @@ def test_a_warm_up_is_not_measured(tmp_path: Path) -> None:
 
 
 def test_the_same_losses_and_gradients_pass() -> None:
-    assert gate([1.0, 0.5], [1.0, 0.5], 1.0).passed
+    assert gate([1.0, 0.5], [1.0, 0.5], SAME).passed
 
 
 @pytest.mark.parametrize(
-    ("theirs", "cosine"),
-    [((1.02, 0.5), 1.0), ((1.004, 0.502), 1.0), ((1.0, 0.5), 0.99)],
-    ids=["one step", "mean", "gradient"],
+    ("theirs", "gradient"),
+    [
+        ((1.02, 0.5), SAME),
+        ((1.004, 0.502), SAME),
+        ((1.0, 0.5), Moved(cosine=0.99, length=1.0)),
+        ((1.0, 0.5), Moved(cosine=1.0, length=1.02)),
+        ((1.0, 0.5), Moved(cosine=1.0, length=math.nan)),
+    ],
+    ids=["one step", "mean", "direction", "length", "nothing moves"],
 )
-def test_other_work_does_not_pass(theirs: tuple[float, float], cosine: float) -> None:
-    assert not gate([1.0, 0.5], theirs, cosine).passed
+def test_other_work_does_not_pass(theirs: tuple[float, float], gradient: Moved) -> None:
+    assert not gate([1.0, 0.5], theirs, gradient).passed
 
 
-def test_gradients_are_compared_by_their_direction() -> None:
+def test_a_pair_that_has_not_passed_is_not_hidden_by_one_that_has() -> None:
+    far_but_alike = gate([1.0, 1.0], [1.009, 0.991], SAME)
+    near_but_other = gate([1.0, 1.0], [1.005, 1.005], SAME)  # by their mean
+    assert far_but_alike.step > near_but_other.step
+    assert furthest([near_but_other, far_but_alike]) == near_but_other
+
+
+def test_gradients_are_compared_by_their_direction_and_their_length() -> None:
     start = {"a.lora_up.weight": torch.zeros(2), "a.alpha": torch.tensor(1.0)}
     along, across = ({"a.lora_up.weight": torch.tensor(way)} for way in ([2.0, 0.0], [0.0, 1.0]))
-    assert moved_cosine(start, {"a.lora_up.weight": torch.tensor([1.0, 0.0])}, along) == pytest.approx(1)
-    assert moved_cosine(start, along, across) == pytest.approx(0)
+    found = moved(start, {"a.lora_up.weight": torch.tensor([1.0, 0.0])}, along)
+    assert (found.cosine, found.length) == pytest.approx((1, 2))
+    assert moved(start, along, across).cosine == pytest.approx(0)
 
 
 def test_sides_that_train_other_adapters_are_told() -> None:
     start = {"a.lora_up.weight": torch.zeros(2)}
     with pytest.raises(ValueError, match="other adapters"):
-        moved_cosine(start, start, {})
+        moved(start, start, {})
+    with pytest.raises(ValueError, match="other adapters"):
+        moved(start, start, {**start, "b.lora_up.weight": torch.zeros(2)})
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--steps 20 --warm_up 20", "leaves nothing to measure"),
+        ("--warm_up 0", "at least 1"),
+        ("--pairs 0", "at least 1"),
+        ("--device cuda --steps 38 --warm_up 25", "two marks"),
+    ],
+)
+def test_blocks_that_would_measure_nothing_are_refused_at_once(words: str, why: str) -> None:
+    assert why in (unmeasured(parser().parse_args(["--out", "here", *words.split()])) or "")
+
+
+@pytest.mark.parametrize("words", ["", "--steps 2 --warm_up 1", "--device cuda --steps 40 --warm_up 25"])
+def test_blocks_that_measure_something_are_not(words: str) -> None:
+    assert unmeasured(parser().parse_args(["--out", "here", *words.split()])) is None
+
+
+def test_marks_that_are_counted_are_those_that_are_read(tmp_path: Path) -> None:
+    told = {"moments": [[n, n] for n in range(40)], "losses": [1], "order": [], "first": 1, "peak": 1, "reserved": 1}
+    (tmp_path / "record.json").write_text(json.dumps({**told, "device": [0.1, 0.2, 0.3]}), encoding="utf-8")
+    found = read_block(tmp_path / "record.json", started=0, warm_up=25)
+    assert len(found.device) == marked_steps(40, 25) == 1
 
 
 def test_the_page_says_when_it_was_not_the_same_work() -> None:
-    compared = Comparison("sd-scripts", gate([1.0], [2.0], 1.0), (block(1.0),), (block(1.5),), ("load 1.0",))
+    compared = Comparison("sd-scripts", gate([1.0], [2.0], SAME), (block(1.0),), (block(1.5),), ("load 1.0",))
     assert "| 1000.00 | 1500.00 | 1.50 (1.50 to 1.50) |" in table(compared)
     assert "not the same work" in table(compared)
 

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from loracore.config.options.declaring import option
 
+#: Bytes, in `memory_budget` and in what is said of a plan.
+GB = 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryOptions:
@@ -18,5 +21,5 @@ class MemoryOptions:
     ] = "given"
     memory_budget: Annotated[
         float | None,
-        option("GB (10^9 bytes) of the device for memory auto and `loracore plan` (unset: what is free)", gt=0),
+        option("GB (10^9 bytes) of the device for memory auto and `loracore plan` (unset: what is free)", gt=0, le=1e6),
     ] = None

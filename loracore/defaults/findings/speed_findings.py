@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loracore import Finding, ModelOptions, NetworkOptions
+from loracore import Finding, ModelOptions
 from loracore.config.config import Config
-from loracore.config.options import MemoryOptions, SpeedOptions
+from loracore.config.options import MemoryOptions, SpeedOptions, TrainingOptions
 
 #: Choices of the field that torch had once.
 _GONE = frozenset({"aot_ts_nvfuser", "nvprims_nvfuser", "ofi", "fx2trt"})
@@ -21,6 +21,11 @@ def speed_findings(config: Config) -> Iterator[Finding]:
             if wanted:
                 message = f"{name} with blocks_to_swap: the weights of blocks that swap have no place of their own"
                 yield Finding("wrong", name, message, f"leave out {name}, or blocks_to_swap")
+    if options.opt_channels_last and config[MemoryOptions].memory == "auto":
+        message = (
+            "opt_channels_last with memory auto, which may ask for blocks_to_swap: those weights have no own place"
+        )
+        yield Finding("wrong", "opt_channels_last", message, "leave out one of the two")
     if options.cuda_graphs:
         yield from _recorded(config)
 
@@ -48,6 +53,11 @@ def _recorded(config: Config) -> Iterator[Finding]:
             message = f"cuda_graphs with {name}: what is computed again in the backward pass cannot be recorded"
             fix = f"leave out cuda_graphs, which gains little on a full card, or {name}"
             yield Finding("wrong", "cuda_graphs", message, fix)
-    if config[NetworkOptions].network_dropout:
-        message = "cuda_graphs with network_dropout: a recording leaves out the same each time"
+    if config[TrainingOptions].fused_backward_pass:
+        message = (
+            "cuda_graphs with fused_backward_pass: a recording gives all gradients at once, which spares no memory"
+        )
+        yield Finding("wrong", "cuda_graphs", message, "leave out one of the two")
+    if config[SpeedOptions].torch_compile and config[SpeedOptions].dynamo_backend == "cudagraphs":
+        message = "cuda_graphs with dynamo_backend cudagraphs: a recording cannot hold other recordings"
         yield Finding("wrong", "cuda_graphs", message, "leave out one of the two")

@@ -69,12 +69,23 @@ def without_scores(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         return forward(*args, **kwargs)
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
-    if not query.is_meta or query.dim() != _HEADED or options.get("enable_gqa"):
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask, **options)
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,  # noqa: FBT001, FBT002  # torch's signature
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    if not query.is_meta or query.dim() != _HEADED or enable_gqa:
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
     mask = attn_mask.to(query.dtype) if attn_mask is not None and attn_mask.dtype == torch.bool else attn_mask
-    causal, scale = options.get("is_causal", False), options.get("scale")
     # The CPU's kernel: what it keeps is what those of cards keep, and it takes every mask.
     kernel = _ATEN._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001  # torch has no public name for it
-    answer: Tensor = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)[0]
+    answer: Tensor = kernel(query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale)[0]
     return answer

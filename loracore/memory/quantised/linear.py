@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._pytree import tree_map_only  # diffusers and transformers stand on it too
+from torch.utils._pytree import tree_leaves, tree_map_only  # diffusers and transformers stand on it too
 
 from loracore.memory.quantised.forms import Form, Read
 
@@ -107,10 +107,17 @@ class _Weight(Tensor):
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Do what is asked with the numbers."""
-        if func._schema.is_mutable:  # noqa: SLF001  # there is no other way to ask
+        if any(isinstance(one, _Weight) for one in _written(func, args, kwargs or {})):
             message = f"{func}: this weight is stored in fewer bits, and cannot be written to"
             raise TypeError(message)
         return func(*tree_map_only(_Weight, _read, tuple(args)), **tree_map_only(_Weight, _read, dict(kwargs or {})))
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    """Give what an operation writes into."""
+    for place, argument in enumerate(func._schema.arguments):  # noqa: SLF001  # there is no other way to ask
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield from tree_leaves(args[place] if place < len(args) else kwargs.get(argument.name))
 
 
 def _read(weight: _Weight) -> Tensor:
@@ -132,5 +139,10 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        stored = ctx.saved_tensors  # asked for once: a checkpoint gives them once
-        return gradients[0] @ ctx.read(stored, ctx.shape, gradients[0].dtype), None, None, None, *(None for _ in stored)
+        (gradient,), (wants_inputs, wants_bias, *others) = gradients, ctx.needs_input_grad
+        inputs = bias = None
+        if wants_inputs:  # saved tensors are asked for once: a checkpoint gives them once
+            inputs = gradient @ ctx.read(ctx.saved_tensors, ctx.shape, gradient.dtype)
+        if wants_bias:
+            bias = gradient.reshape(-1, gradient.shape[-1]).sum(0)
+        return inputs, bias, *(None for _ in others)

@@ -29,7 +29,7 @@ def store_nf4(weight: Tensor) -> Sequence[Tensor]:
     flat = weight.flatten()
     whole = functional.pad(flat, (0, -flat.numel() % _BLOCK)).view(-1, _BLOCK)
     codes, state = _kernels().quantize_4bit(whole, blocksize=_BLOCK, compress_statistics=True, quant_type="nf4")
-    return codes, state.absmax, state.state2.absmax, state.offset, state.state2.code
+    return codes, state.absmax, state.state2.absmax, state.offset, state.state2.code.to(weight.device)
 
 
 def read_nf4(stored: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -46,6 +46,10 @@ def read_nf4(stored: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype)
 def _kernels() -> ModuleType:
     with _quietly():
         from bitsandbytes import functional as kernels  # seconds, for those who store 4 bits
+    # It keeps its table on the device of its first call. Sizes are often asked for first: of the meta device, whose
+    # table has no numbers, and all later matrices would want them.
+    if "dynamic" not in kernels.name2qmap:
+        kernels.name2qmap["dynamic"] = kernels.create_dynamic_map().to("cpu")
     found: ModuleType = kernels
     return found
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from loracore.config.options import DataOptions
 from loracore.memory.planning.live_storages import ELSEWHERE, LiveStorages
 from loracore.memory.planning.peaks import INPUTS, WEIGHTS, Phase
+from loracore.training.caches.caching import caches_latents
 from loracore.training.caches.encoding import stored_dtype
+from loracore.training.planning.blaming import of_architecture
 from loracore.training.planning.largest_batch import LargestBatch
 from loracore.training.planning.on_meta import META, OnMeta
 from loracore.types import Latents, TextConditioning
@@ -34,7 +36,7 @@ def encode(run: OnMeta, batch: LargestBatch, grain: int) -> Encoded:
     """Encode captions and pictures as far as a run does before its first step; called before adapters are attached."""
     conditioning, text = _captions(run, batch, grain)
     latents, pictures = _pictures(run, batch, grain)
-    cached = run.plan.config[DataOptions].caches_latents
+    cached = caches_latents(run.plan.config)
     images = None if cached else torch.zeros(batch.samples, 3, *reversed(batch.size))
     phases = [*([text] if text else []), *([pictures] if cached else [])]
     return Encoded(latents if cached else None, images, conditioning, tuple(phases))
@@ -63,7 +65,7 @@ def _captions(run: OnMeta, batch: LargestBatch, grain: int) -> tuple[TextConditi
 @torch.no_grad()
 def _said(run: OnMeta, parts: tuple[str, ...] | list[str], rows: int, live: LiveStorages) -> TextConditioning:
     models, config = run.of(parts), run.plan.config
-    with live:
+    with of_architecture(config), live:
         found: TextConditioning = run.plan.hook.encode_text(models=models, captions=[_CAPTION] * rows, config=config)
     return found
 
@@ -74,7 +76,7 @@ def _pictures(run: OnMeta, batch: LargestBatch, grain: int) -> tuple[Latents, Ph
     plan, models, live = run.plan, run.of(("vae",)), LiveStorages(META.type, grain)
     live.hold(run.on_device(models), WEIGHTS)
     rows = _at_once(plan.config[DataOptions].vae_batch_size, batch)
-    with live:
+    with of_architecture(plan.config), live:
         with live.part(INPUTS):
             images = torch.zeros(rows, 3, *reversed(batch.size), device=META)
         found = plan.hook.encode_images(models=models, images=images, config=plan.config)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
 
 from loracore.config.config import Config
-from loracore.config.options import MemoryOptions, PluginOptions
+from loracore.config.options import MemoryOptions
+from loracore.config.options.memory import GB
 from loracore.config.prompts.prompt import Prompt
-from loracore.errors import LoracoreError
 from loracore.memory.block_swap import SLOTS
 from loracore.memory.planning.choosing import choose
 from loracore.memory.planning.peaks import Phase, StepCount, largest
@@ -24,7 +24,6 @@ from loracore.training.planning.largest_batch import LargestBatch
 from loracore.training.planning.on_meta import attach_on_meta, on_meta
 from loracore.training.planning.stepping import Stepping
 
-GB = 10**9
 #: Of a card, in bytes: the driver's context, workspaces of matrix products and convolutions, what lies between tensors.
 RESERVE = 800_000_000
 #: Bytes that CUDA's allocator deals in.
@@ -36,22 +35,49 @@ class MemoryPlan:
     """A run gone through without numbers: what its phases take, and steps under any treatment."""
 
     batch: LargestBatch
-    others: tuple[Phase, ...]  # but for the steps
+    encoding: tuple[Phase, ...]  # what comes before the steps
+    previews: Phase | None  # with all blocks on the device
     stepping: Stepping
     given: Treatment  # by the options
     reserve: int  # bytes that are not tensors
 
+    def phases(self, step: StepCount) -> Sequence[Phase]:
+        """Return all phases with such a step, in the order in which they are shown."""
+        return (*self.encoding, *self._treated(step))
+
     def needed(self, step: StepCount) -> int:
         """Return the bytes that a card must have for all phases with such a step."""
-        return largest([*self.others, step.phase]).peak + self.reserve
+        return largest(self.phases(step)).peak + self.reserve
 
     def chosen(self, budget: int) -> StepCount:
-        """Return a step under the cheapest treatment that fits into so many bytes, else under the smallest there is."""
-        return choose(self.stepping.count, budget - self.reserve, len(self.stepping.blocks) - SLOTS)
+        """Return a step under the cheapest treatment with which steps and previews fit into so many bytes.
+
+        Where none does it is the smallest there is.
+        """
+        found = choose(self._larger, budget - self.reserve, len(self.stepping.blocks) - SLOTS)
+        return self.stepping.count(found.treatment)
 
     def as_given(self) -> StepCount:
         """Return a step under what the options ask for."""
         return self.stepping.count(self.given)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What of the count is not as good as the rest."""
+        return self.stepping.optimizer.notes
+
+    def _larger(self, treatment: Treatment) -> StepCount:
+        """Return a step whose phase is that of the previews, where they take more."""
+        step = self.stepping.count(treatment)
+        return replace(step, phase=largest(self._treated(step)))
+
+    def _treated(self, step: StepCount) -> Sequence[Phase]:
+        """Return the phases that run the denoiser; blocks that swap do so while previews are drawn, too."""
+        if self.previews is None:
+            return (step.phase,)
+        parts = Counter(self.previews.parts)
+        parts.update(self.stepping.spared(step.treatment.swapped))
+        return (Phase(self.previews.name, parts), step.phase)
 
 
 def memory_plan(plan: Plan, batch: LargestBatch, prompts: Sequence[Prompt] = ()) -> MemoryPlan:
@@ -62,27 +88,12 @@ def memory_plan(plan: Plan, batch: LargestBatch, prompts: Sequence[Prompt] = ())
     of_card = plan.processes.device.type == "cuda"
     grain = _GRAIN if of_card else 1
     run = on_meta(plan)
-    with _said_of_architecture(plan.config):
-        encoded = encode(run, batch, grain)
-        attach_on_meta(run)
-        previews = [draw(run, prompts, grain)] if prompts else []
-        stepping = Stepping(run, batch, encoded, grain, waits=not of_card)
-        stepping.count(Treatment())
-    others, reserve = (*encoded.phases, *previews), RESERVE if of_card else 0
-    return MemoryPlan(batch, others, stepping, Treatment.of(plan.config), reserve)
-
-
-@contextmanager
-def _said_of_architecture(config: Config) -> Iterator[None]:
-    """Raise LoracoreError where a plugin asks for what tensors without numbers cannot give."""
-    try:
-        yield
-    except (RuntimeError, NotImplementedError, KeyError) as error:
-        message = (
-            f"{config[PluginOptions].arch} cannot be gone through without weights: {type(error).__name__}: {error}"
-        )
-        fix = "give gradient_checkpointing or blocks_to_swap by hand; whoever wrote the plugin may mend it"
-        raise LoracoreError(message, where="--arch", fix=fix) from error
+    encoded = encode(run, batch, grain)
+    attach_on_meta(run)
+    stepping = Stepping(run, batch, encoded, grain, waits=not of_card)
+    previews = draw(stepping, prompts) if prompts else None
+    stepping.count(Treatment())
+    return MemoryPlan(batch, encoded.phases, previews, stepping, Treatment.of(plan.config), RESERVE if of_card else 0)
 
 
 def budget_of(config: Config, device: torch.device) -> int:

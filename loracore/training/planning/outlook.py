@@ -12,6 +12,7 @@ import torch
 from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
 from loracore.config.options import MemoryOptions, TrainingOptions
+from loracore.config.options.memory import GB
 from loracore.config.prompts.wanted import wanted_prompts
 from loracore.data.framings import joined
 from loracore.data.index import Index
@@ -23,7 +24,7 @@ from loracore.memory.planning.treatment import Treatment
 from loracore.training.assembly.network_weights import read_network_weights
 from loracore.training.assembly.plan import Plan
 from loracore.training.planning.largest_batch import LargestBatch, batch_of_options, largest_batch
-from loracore.training.planning.memory_plan import GB, RESERVE, MemoryPlan, budget_of, memory_plan
+from loracore.training.planning.memory_plan import MemoryPlan, budget_of, memory_plan
 from loracore.training.planning.reasons import effort, proposals, reasons
 from loracore.training.processes import Processes
 
@@ -51,17 +52,18 @@ class Outlook:
     """What a run takes."""
 
     batch: LargestBatch
-    phases: tuple[Phase, ...]  # under the options as they are given
+    phases: tuple[Phase, ...]  # under `counted`
     reserve: int
-    given: Treatment
+    auto: bool  # whether memory auto decides; else the options do
+    counted: Treatment  # of the run that will be; under memory auto, where no card is known, everything kept
     blocks: tuple[BlockCount, ...]
     fitted: tuple[Fitted, ...]  # one for the card, or one for each usual size
-    measured: bool  # whether the card is there, or named
     proposals: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def needed(self) -> int:
-        """The bytes that a card needs for the run as it is given."""
+        """The bytes that a card needs for the run as it is counted."""
         return max(phase.peak for phase in self.phases) + self.reserve
 
 
@@ -83,12 +85,22 @@ def outlook(config: Config, plugins: pluggy.PluginManager, datasets: Sequence[Da
 
 def told(plan: MemoryPlan, budgets: Sequence[int]) -> Outlook:
     """Return what there is to tell of a plan; no ``budgets``: usual cards are gone through."""
-    given = plan.as_given()
+    auto = plan.stepping.run.plan.config[MemoryOptions].memory == "auto"
+    step = plan.chosen(budgets[0]) if auto and budgets else plan.as_given()
     fitted = [_fitted(plan, budget) for budget in budgets or [card * GB for card in CARDS]]
     hardest = plan.chosen(min(one.budget for one in fitted))
     words = tuple(proposals(plan, hardest)) if any(not one.fits or one.treatment.swapped for one in fitted) else ()
-    phases = (*plan.others, given.phase)
-    return Outlook(plan.batch, phases, RESERVE, plan.given, tuple(given.blocks), tuple(fitted), bool(budgets), words)
+    return Outlook(
+        batch=plan.batch,
+        phases=tuple(plan.phases(step)),
+        reserve=plan.reserve,
+        auto=auto,
+        counted=step.treatment,
+        blocks=tuple(step.blocks),
+        fitted=tuple(fitted),
+        proposals=words,
+        notes=tuple(plan.notes),
+    )
 
 
 def _fitted(plan: MemoryPlan, budget: int) -> Fitted:

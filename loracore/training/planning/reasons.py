@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loracore.config.options import DataOptions, ModelOptions, TrainingOptions
+from loracore.config.options import ModelOptions, TrainingOptions
+from loracore.config.options.memory import GB
 from loracore.memory.block_swap import rotating_places
 from loracore.memory.block_weights import size_in_slot
 from loracore.memory.planning.peaks import StepCount, largest
-from loracore.training.planning.memory_plan import GB, MemoryPlan
+from loracore.training.caches.caching import caches_latents
+from loracore.training.planning.memory_plan import MemoryPlan
 
 
 def effort(plan: MemoryPlan, step: StepCount) -> str:
@@ -29,7 +31,7 @@ def reasons(plan: MemoryPlan, step: StepCount, budget: int) -> Iterator[str]:
     """Give in a few lines why a treatment was chosen for so many bytes."""
     treatment, blocks = step.treatment, plan.stepping.blocks
     if plan.needed(step) > budget:
-        phase = largest([*plan.others, step.phase])
+        phase = largest(plan.phases(step))
         yield f"even so it does not fit: {phase.name} need {(phase.peak + plan.reserve) / GB:.2f} GB"
         return
     if treatment.swapped:
@@ -46,8 +48,8 @@ def reasons(plan: MemoryPlan, step: StepCount, budget: int) -> Iterator[str]:
 def proposals(plan: MemoryPlan, step: StepCount) -> Iterator[str]:
     """Give what would take less, but changes results or the meaning of other options: it is never done by itself."""
     config = plan.stepping.run.plan.config
-    model, training, data = config[ModelOptions], config[TrainingOptions], config[DataOptions]
-    phase = largest([*plan.others, step.phase])
+    model, training = config[ModelOptions], config[TrainingOptions]
+    phase = largest(plan.phases(step))
     if phase.name == "captions":
         yield "text_encoder_batch_size = 1; fp8_base: text encoders in 8 bits, which changes results"
         yield "text encoders on the host, where the architecture has an option for it, or captions cached before"
@@ -55,6 +57,8 @@ def proposals(plan: MemoryPlan, step: StepCount) -> Iterator[str]:
     if phase.name == "pictures":
         yield "vae_batch_size = 1, or a smaller resolution"
         return
+    if phase.name == "previews":
+        yield "smaller previews (--w and --h in a prompt), or none"
     if not (model.fp8_base or model.fp8_base_unet) and model.base_model_precision == "given":
         yield 'base_model_precision = "fp8_scaled", "int8" or "nf4": the denoiser in fewer bits, which changes results'
     if training.optimizer_type == "AdamW" and not training.use_8bit_adam:
@@ -62,5 +66,5 @@ def proposals(plan: MemoryPlan, step: StepCount) -> Iterator[str]:
     if plan.batch.samples > 1:
         parts = plan.batch.samples * training.gradient_accumulation_steps
         yield f"train_batch_size = 1 with gradient_accumulation_steps = {parts}: the same step, in parts"
-    if not data.caches_latents:
+    if not caches_latents(config):
         yield "cache_latents: the VAE leaves the device before the first step"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from torch import nn
 
-from loracore.config.options import TrainingOptions
+from loracore.config.options import PluginOptions, TrainingOptions
 from loracore.memory.block_swap import rotating_places, slots_size
 from loracore.memory.block_weights import size_in_slot
 from loracore.memory.checkpointing import checkpoint_blocks
 from loracore.memory.fitting import spare_activations
-from loracore.memory.planning.block_counts import BLOCKS, counted_blocks, put_back
+from loracore.memory.planning.block_counts import BLOCKS, BlockCount, counted_blocks, put_back
 from loracore.memory.planning.live_storages import LiveStorages
 from loracore.memory.planning.peaks import (
     ADAPTERS,
@@ -33,10 +33,11 @@ from loracore.memory.planning.peaks import (
 from loracore.memory.planning.shape_answers import ShapeAnswers
 from loracore.memory.planning.treatment import Treatment
 from loracore.memory.planning.without_numbers import without_scores
+from loracore.training.planning.blaming import not_gone_through, of_architecture
 from loracore.training.planning.encoding import Encoded, named
 from loracore.training.planning.largest_batch import LargestBatch
 from loracore.training.planning.on_meta import META, OnMeta
-from loracore.training.planning.optimizer_size import optimizer_size, update_size
+from loracore.training.planning.optimizer_size import OptimizerSize, optimizer_size, update_size
 from loracore.training.steps.step import PRESERVING, Forward
 from loracore.types import Examples, Framing, Models
 
@@ -74,14 +75,14 @@ class Stepping:
                 # A swapped block is computed again like all others: only the weights make a difference.
                 step = self.count(alike)
                 parts = Counter(step.phase.parts)
-                parts.update(self._spared(treatment.swapped))
+                parts.update(self.spared(treatment.swapped))
                 found = replace(step, treatment=treatment, phase=Phase(step.phase.name, parts))
             else:
                 found = self._gone_through(treatment)
             self._counted[treatment] = found
         return self._counted[treatment]
 
-    def _spared(self, swapped: int) -> dict[str, int]:
+    def spared(self, swapped: int) -> dict[str, int]:
         """Return by how much swapped blocks change the weights on the device: by part, less is below 0."""
         if not swapped:
             return {}
@@ -97,25 +98,38 @@ class Stepping:
         parts = named(live, _AROUND)
         for parameter in self.run.network.modules.parameters():
             parameter.grad = None
-        blocks = [counts[place] for place in range(len(self.blocks))]
-        return StepCount(treatment, self._with_update(Phase("steps", parts)), blocks, live.flops)
+        return StepCount(treatment, self._with_update(Phase("steps", parts)), self._all_of(counts), live.flops)
+
+    def _all_of(self, counts: Mapping[int, BlockCount]) -> Sequence[BlockCount]:
+        """Return the counts in the order of the blocks; raises LoracoreError where a step does not call one."""
+        idle = [str(place) for place in range(len(self.blocks)) if place not in counts]
+        if idle:
+            arch = self.run.plan.config[PluginOptions].arch
+            numbers = ", ".join(idle)
+            raise not_gone_through(f"{arch} names blocks of its denoiser that a step does not call: {numbers} (from 0)")
+        return [counts[place] for place in range(len(self.blocks))]
 
     def _holding(self, treatment: Treatment) -> LiveStorages:
         """Return what is alive before a step."""
-        run, training = self.run, self.run.plan.config[TrainingOptions]
         live = LiveStorages(META.type, self.grain, self._answers)
-        live.hold(run.on_device(self.models), WEIGHTS)
-        for part, size in self._spared(treatment.swapped).items():
+        live.hold(self.run.on_device(self.models), WEIGHTS)
+        for part, size in self.spared(treatment.swapped).items():
             live.hold_bytes(size, part)
-        live.hold(run.network.modules.parameters(), ADAPTERS)
-        live.hold_bytes(self._optimizer_size, OPTIMIZER)
-        if training.use_ema:
-            live.hold_bytes(4 * sum(one.numel() for group in run.groups for one in group.parameters), AVERAGE)
+        self.hold_training(live)
         live.forget_peak()
         return live
 
+    def hold_training(self, live: LiveStorages) -> None:
+        """Count what stays on the device between steps beside the models."""
+        run = self.run
+        live.hold(run.network.modules.parameters(), ADAPTERS)
+        live.hold_bytes(self.optimizer.size, OPTIMIZER)
+        if run.plan.config[TrainingOptions].use_ema:
+            live.hold_bytes(4 * sum(one.numel() for group in run.groups for one in group.parameters), AVERAGE)
+
     @cached_property
-    def _optimizer_size(self) -> int:
+    def optimizer(self) -> OptimizerSize:
+        """Its state."""
         return optimizer_size(self.run.groups, self.run.plan.config[TrainingOptions])
 
     def _forward_and_back(self, forward: Forward, live: LiveStorages) -> None:
@@ -125,7 +139,7 @@ class Stepping:
         network.scale_outputs(self.batch.multiplier)
         for _ in range(min(training.gradient_accumulation_steps, 2)):
             network.draw_masks(forward.adapter_rng(examples))
-            with self._copied(live):
+            with of_architecture(self.run.plan.config), self._copied(live):
                 losses = forward.losses(examples)
                 with live.part(BACKWARD):
                     losses.sum().backward()  # type: ignore[no-untyped-call]  # torch's own
@@ -203,6 +217,6 @@ class Stepping:
             return phase
         gradients = sum(one.nbytes for group in groups for one in group.parameters)
         standing = {name: size for name, size in phase.parts.items() if name not in {BLOCKS, _AROUND, BACKWARD, COPIES}}
-        extra = update_size(groups, training, self._optimizer_size, waits=self.waits)
+        extra = update_size(groups, training, self.optimizer.size, waits=self.waits)
         updating = Phase(phase.name, {**standing, GRADIENTS: gradients, UPDATE: extra})
         return max(phase, updating, key=lambda one: one.peak)

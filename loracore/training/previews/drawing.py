@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,8 +101,8 @@ def _while_wanted(run: Run, asked: Sequence[_Asked]) -> Iterator[_Asked]:
 
 def _outcome(run: Run, models: Models, moment: Moment, one: _Asked) -> _Outcome:
     try:
-        with explaining(run.config, "previews"):
-            path = _draw(run, models, moment, one)
+        with explaining(run.config, "previews"), run.steps.speed.attention.chosen():
+            path = run.steps.speed.attention.tried(partial(_draw, run, models, moment, one))
     except Exception as error:  # noqa: BLE001  # whatever it is, a preview is not worth a run
         failed = _failed(one, error)
     else:

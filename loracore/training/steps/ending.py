@@ -24,6 +24,12 @@ class Place:
     began: float = field(default_factory=time.time)  # this process's part of the run, seconds since the epoch
 
 
+def tell_speed(run: Run, step: int) -> None:
+    """Tell what has become known of speed since the last time."""
+    for line in run.steps.speed.lines():
+        run.tell("note", step, text=line)
+
+
 def end(run: Run, place: Place) -> None:
     """Save what the end of a run saves; raises Interrupted when a signal ended it before its last step.
 
@@ -50,6 +56,7 @@ def rescue(run: Run, place: Place, error: Exception) -> None:
     if place.ended:
         return
     try:
+        tell_speed(run, place.step)  # perhaps why memory ran out
         if place.step > run.start.taken and not place.moves:
             run.steps.history.settle(alone=True)  # the others may be waiting in a step
             if not run.steps.history.nothing_applied and is_finite(run.network):
@@ -104,4 +111,5 @@ def _check_moved(run: Run) -> None:
 
 def _tell_finished(run: Run, place: Place, reason: str) -> None:
     place.ended = True  # before: a listener that fails ends nothing twice
+    tell_speed(run, place.step)  # of validation and previews behind the last step
     run.tell("finished", place.step, reason=reason, seconds=time.time() - place.began)

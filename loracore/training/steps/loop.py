@@ -17,7 +17,7 @@ from loracore.training.in_step import own_part
 from loracore.training.processes import loader_threads
 from loracore.training.run import Run
 from loracore.training.steps.control import Agreement
-from loracore.training.steps.ending import Place, end, rescue
+from loracore.training.steps.ending import Place, end, rescue, tell_speed
 from loracore.training.steps.history import LAG, TakenStep
 from loracore.training.steps.length import Window
 from loracore.training.telling.environment import started_values
@@ -105,8 +105,7 @@ def _take_steps(run: Run, place: Place) -> None:
 def _step(run: Run, place: Place, window: Window, examples: Sequence[Examples | None], wishes: Tensor) -> Tensor:
     """Take one optimizer step and tell of it; return the wishes of all processes, added up."""
     taken, summed = take_step(run, place, window, examples, wishes)
-    for line in run.steps.speed.lines():
-        run.tell("note", window.step, text=line)
+    tell_speed(run, window.step)
     run.tell_steps(run.steps.history.push(taken))
     run.hook.step_done(run=run, step=window.step, loss=taken.loss, grad_norm=taken.grad_norm, ids=taken.ids)
     if window.ends_epoch:

@@ -42,7 +42,8 @@ def measure(run: Run, held_out: HeldOut) -> Measured | None:
     processes go on to the end, which they would have to agree upon otherwise.
     """
     timesteps = fixed_timesteps(run.config[TrainingOptions])
-    with torch.no_grad(), undisturbed(run), run.weights_to_read(), run.network.prepared():
+    attention = run.steps.speed.attention
+    with torch.no_grad(), undisturbed(run), run.weights_to_read(), run.network.prepared(), attention.chosen():
         found = [torch.zeros(len(timesteps)), *_sums(run, held_out, timesteps)]
     if _given_up(run):
         return None
@@ -66,7 +67,7 @@ def _sums(run: Run, held_out: HeldOut, timesteps: list[int]) -> Iterator[Tensor]
         for number, examples in enumerate(_examples(run, held_out)):
             if examples is not None:
                 run.network.scale_outputs(examples.network_multiplier)
-                yield _losses(forward, examples, number, timesteps)
+                yield run.steps.speed.attention.tried(partial(_losses, forward, examples, number, timesteps))
             bar.update(len(timesteps))
             if _given_up(run):
                 return

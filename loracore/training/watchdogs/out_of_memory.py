@@ -10,7 +10,14 @@ from typing import Literal
 import torch
 
 from loracore.config.config import Config
-from loracore.config.options import DataOptions, MemoryOptions, ModelOptions, NetworkOptions, TrainingOptions
+from loracore.config.options import (
+    DataOptions,
+    MemoryOptions,
+    ModelOptions,
+    NetworkOptions,
+    SpeedOptions,
+    TrainingOptions,
+)
 from loracore.errors import LoracoreError
 
 #: What a run was doing.
@@ -127,13 +134,8 @@ def _card_changes(config: Config, phase: Phase) -> Iterator[str]:
 
 def _training_changes(config: Config) -> Iterator[str]:
     model, data, network = config[ModelOptions], config[DataOptions], config[NetworkOptions]
-    training = config[TrainingOptions]
-    if config[MemoryOptions].memory == "auto":
-        yield "give memory auto less than it counted on (memory_budget), see `loracore plan`"
-    elif not (model.gradient_checkpointing or model.checkpointed_blocks or model.blocks_to_swap):
-        yield 'set memory = "auto": checkpointing and block swap as far as needed (see `loracore plan`)'
-    if not model.gradient_checkpointing and config[MemoryOptions].memory == "given":
-        yield "set gradient_checkpointing: much less for activations, a third more time"
+    training, auto = config[TrainingOptions], config[MemoryOptions].memory == "auto"
+    yield from _block_changes(config)
     if not data.caches_latents:
         yield "set cache_latents: the VAE leaves the card"
     if not network.network_train_unet_only:
@@ -146,9 +148,31 @@ def _training_changes(config: Config) -> Iterator[str]:
         yield 'set optimizer_type = "AdamW8bit": a quarter of the optimizer\'s state'
     if not model.fp8_base and not model.fp8_base_unet and model.base_model_precision == "given":
         yield "set fp8_base_unet: half the denoiser's weights"
-    if not model.blocks_to_swap and config[MemoryOptions].memory == "given":
+    if not (model.blocks_to_swap or model.cpu_offload_checkpointing or _fixed(config)) and not auto:
         yield "set blocks_to_swap: blocks of the denoiser wait in host memory, which takes time"
     yield "give the network a smaller network_dim"
+
+
+def _block_changes(config: Config) -> Iterator[str]:
+    """Give what blocks can do to keep less; nothing that contradicts other options."""
+    model = config[ModelOptions]
+    if config[MemoryOptions].memory == "auto":
+        yield "give memory auto less than it counted on (memory_budget), see `loracore plan`"
+        return
+    for name in _fixed(config):
+        yield f'leave out {name}: then memory = "auto" can be set'
+    if not (model.gradient_checkpointing or model.checkpointed_blocks or model.blocks_to_swap or _fixed(config)):
+        yield 'set memory = "auto": checkpointing and block swap as far as needed (see `loracore plan`)'
+    if not model.gradient_checkpointing and not config[SpeedOptions].cuda_graphs:
+        instead = " in place of checkpointed_blocks" if model.checkpointed_blocks else ""
+        yield f"set gradient_checkpointing{instead}: much less for activations, a third more time"
+
+
+def _fixed(config: Config) -> list[str]:
+    """Return the options of speed beside which memory auto and blocks_to_swap are refused."""
+    speed = config[SpeedOptions]
+    wanted = {"cuda_graphs": speed.cuda_graphs, "opt_channels_last": speed.opt_channels_last}
+    return [name for name, is_on in wanted.items() if is_on]
 
 
 def _host_changes(config: Config) -> Iterator[str]:

@@ -11,8 +11,7 @@ from loracore import Batch, Config, NoisyBatch, SampleRng, TextConditioning
 from loracore.diffusion.positions import check_reach, crop, laid_at, own_table, random_corners, scaled_crop, squares
 from loracore_sd3.options import Sd3Options
 
-#: Beside what the text encoders say: where in the table each sample lies (B,2), as `crop` takes it.
-CORNER = "position_corner"
+CORNER = "position_corner"  # beside what text encoders say: where in the table each sample lies (B,2), as for `crop`
 _PATCH = 16  # pixels: two latents
 
 
@@ -27,13 +26,14 @@ def drawn(batch: Batch, rng: SampleRng | None, config: Config) -> Batch:
 
 def laid(transformer: SD3Transformer2DModel, batch: NoisyBatch, config: Config) -> AbstractContextManager[None]:
     """Lay the patches as the options want, inside this context. Raises DataError beyond the file's table."""
-    embedder, corners = transformer.pos_embed, batch.batch.conditioning.tensors.get(CORNER)
-    height, width = (side // embedder.patch_size for side in batch.noisy_latents.shape[-2:])
+    embedder, latents = transformer.pos_embed, batch.noisy_latents
+    corners = batch.batch.conditioning.tensors.get(CORNER)
+    size = (latents.shape[-2] // embedder.patch_size, latents.shape[-1] // embedder.patch_size)
     if config[Sd3Options].enable_scaled_pos_embed:
-        sides, device = squares(config.datasets, _PATCH), batch.noisy_latents.device
-        return laid_at(embedder, scaled_crop(sides, (height, width), transformer.inner_dim, corners, device))
-    check_size(transformer, (width * _PATCH, height * _PATCH))
-    return nullcontext() if corners is None else laid_at(embedder, crop(own_table(embedder), (height, width), corners))
+        scaled = scaled_crop(squares(config.datasets, _PATCH), size, transformer.inner_dim, corners, latents.device)
+        return laid_at(embedder, scaled, config)
+    check_size(transformer, (size[1] * _PATCH, size[0] * _PATCH))
+    return nullcontext() if corners is None else laid_at(embedder, crop(own_table(embedder), size, corners), config)
 
 
 def check_size(transformer: SD3Transformer2DModel, size: tuple[int, int]) -> None:

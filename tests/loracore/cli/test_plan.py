@@ -45,6 +45,31 @@ def test_given_settings_are_counted(loracore: Call) -> None:
     assert "as given     gradient_checkpointing = true: 0.80 GB" in answer.out
 
 
+def test_pictures_that_are_cut_anew_in_every_visit_are_encoded_in_the_steps(loracore: Call, pictures: Path) -> None:
+    words = ("--train_data_dir", str(pictures), "--resolution", "64", "--random_crop")
+    found = json.loads(loracore("plan", *TOY[:-2], *words, "--json").out)
+    assert [phase["name"] for phase in found["phases"]] == ["captions", "steps"]
+
+
+@pytest.mark.parametrize("budget", ["inf", "1e300", "0"])
+def test_a_budget_is_a_size_that_there_can_be(loracore: Call, budget: str) -> None:
+    answer = loracore("plan", *TOY, "--memory_budget", budget)
+    assert answer.code == 2
+    assert "--memory_budget" in answer.err
+
+
+def test_memory_auto_shows_the_run_that_it_makes(loracore: Call) -> None:
+    known = loracore("plan", *TOY, "--memory", "auto", "--memory_budget", "0.1").out
+    assert "memory auto  gradient_checkpointing = true: 0.80 GB" in known
+    unknown = loracore("plan", *TOY, "--memory", "auto").out
+    assert "memory auto  as the card needs it, see below; everything kept: 0.80 GB" in unknown
+
+
+def test_that_fsdp_is_not_counted_is_told(loracore: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert "note: FSDP is not counted" in loracore("plan", *TOY).err
+
+
 def test_previews_are_a_phase_of_their_own(loracore: Call, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a picture --w 64 --h 64\n", encoding="utf-8")

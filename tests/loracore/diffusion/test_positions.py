@@ -8,7 +8,9 @@ from diffusers.models.embeddings import PatchEmbed
 from safetensors.torch import load_file
 from torch import Tensor
 
+from loracore.config.config import Config
 from loracore.config.dataset_spec import DatasetSpec
+from loracore.config.options import SpeedOptions
 from loracore.data.buckets import make_buckets
 from loracore.diffusion.positions import (
     check_reach,
@@ -103,16 +105,34 @@ def test_share_of_the_samples_lies_anywhere_and_the_others_in_the_middle() -> No
     assert float(moved.max()) < 1
 
 
+def recording(*, cuda_graphs: bool) -> Config:
+    return Config([SpeedOptions(cuda_graphs=cuda_graphs)], {})
+
+
 def test_given_positions_hold_inside_the_context_only(embedder: PatchEmbed) -> None:
     latents, positions = torch.rand(3, 4, 8, 6), torch.rand(3, 12, 16)
     plain, own = embedder(latents), embedder.cropped_pos_embed(8, 6)
-    with laid_at(embedder, positions):
+    with laid_at(embedder, positions, recording(cuda_graphs=False)):
         torch.testing.assert_close(embedder(latents), plain - own + positions)
     assert torch.equal(embedder(latents), plain)
 
 
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_positions_are_kept_in_one_place_where_a_recorded_step_reads_them_again(
+    embedder: PatchEmbed, *, cuda_graphs: bool
+) -> None:
+    places = set()
+    several = [torch.rand(3, 12, 16) for _ in range(3)]
+    for positions in several:
+        with laid_at(embedder, positions, recording(cuda_graphs=cuda_graphs)):
+            laid = embedder.cropped_pos_embed(8, 6)
+            assert torch.equal(laid, positions)
+            places.add(laid.data_ptr())
+    assert len(places) == (1 if cuda_graphs else 3)
+
+
 def test_own_positions_come_back_after_an_error(embedder: PatchEmbed) -> None:
-    with pytest.raises(RuntimeError), laid_at(embedder, torch.zeros(1, 1, 7)):
+    with pytest.raises(RuntimeError), laid_at(embedder, torch.zeros(1, 1, 7), recording(cuda_graphs=False)):
         embedder(torch.rand(1, 4, 8, 6))
     assert embedder(torch.rand(1, 4, 8, 6)).shape == (1, 12, 16)
 

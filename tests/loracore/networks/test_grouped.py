@@ -171,6 +171,17 @@ def test_outputs_and_all_gradients_are_those_of_the_formula(name: str, called: s
 
 
 @pytest.mark.parametrize("name", ["three", "one", "fused", "separate"])
+def test_outputs_may_be_changed_in_place(name: str) -> None:
+    case = CASES[name]
+    layers = layers_of(case)
+    network, inputs = network_of(case, layers), inputs_of(case)
+    expected = outcome(network, inputs, lambda given: [one * 3 + 1 for one in plainly(network, layers, given, 1.0)])
+    with attached(network, [layers], prepared=True):
+        found = outcome(network, inputs, lambda given: [one.mul_(3).add_(1) for one in project(layers, given)])
+    assert_close(found, expected, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["three", "one", "fused", "separate"])
 def test_memory_that_nobody_wrote_is_never_read(name: str) -> None:
     case = CASES[name]
     layers = layers_of(case)
@@ -223,6 +234,20 @@ def test_copies_live_in_their_context_alone() -> None:
     assert torch.equal(inner, before)
     assert torch.equal(stale, before)  # that nobody may do this inside is what `prepared` says
     assert not torch.equal(project(layers, inputs)[0], before)
+
+
+def test_copies_serve_on_where_no_gradients_are_wanted() -> None:
+    case = CASES["three"]
+    layers = layers_of(case, torch.float32)
+    network, inputs = network_of(case, layers, torch.float32), inputs_of(case, torch.float32)
+    network.attach([layers])
+    with network.prepared(), torch.no_grad():
+        before = project(layers, inputs)[0]
+        next(network.modules.parameters()).mul_(2)  # nobody may; it shows who copies again
+        with network.prepared():
+            assert torch.equal(project(layers, inputs)[0], before)
+    with torch.no_grad(), network.prepared(), torch.enable_grad(), network.prepared():
+        assert project(layers, inputs.detach())[0].requires_grad
 
 
 def test_what_is_not_used_has_no_gradient() -> None:

@@ -90,6 +90,20 @@ def test_a_pass_is_called_again_only_for_want_of_a_kernel() -> None:
     assert calls == ["called"]
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_what_fails_unfused_is_said_to_be_unfused(*, told: bool) -> None:
+    news, errors = News(), [MemoryError(), RuntimeError("No available kernel. Aborting execution.")]
+    attention = Attention([FLASH], news, ordered=False, told=told)
+
+    def fails() -> Tensor:
+        raise errors.pop()
+
+    with pytest.raises(MemoryError), attention.chosen():
+        attention.tried(fails)
+    (line,) = news.take()
+    assert line.startswith("attention: no fused kernel fits")
+
+
 def test_compiled_code_is_not_watched() -> None:
     news, told = News(), [RuntimeError("No available kernel. Aborting execution.")]
     attention = Attention([FLASH], news, ordered=False, told=False)

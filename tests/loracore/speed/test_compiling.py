@@ -144,6 +144,70 @@ def test_a_backward_graph_that_cannot_be_made_is_known_in_the_forward_pass(
     assert line.startswith("torch_compile: the run goes on without it: ")
 
 
+class Scaled(nn.Module):
+    """A block with a number that torch takes for a constant, as a network's multiplier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Linear(WIDTH, WIDTH)
+        self.factor = 1.0
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return B,WIDTH."""
+        found: Tensor = self.inner(hidden) * self.factor
+        return found
+
+
+def scaled(compiler: Compiler, *factors: float) -> Tensor:
+    """Return the sum of gradients of a block that is multiplied by each factor in turn."""
+    block, inputs = Scaled(), torch.ones(2, WIDTH)
+    compiler.take([block])
+    for factor in factors:
+        block.factor = factor
+        block(inputs).sum().backward()
+    assert block.inner.bias.grad is not None
+    return block.inner.bias.grad
+
+
+def test_a_number_that_changes_is_a_graph_that_is_counted() -> None:
+    compiler = Compiler("eager", News())
+    scaled(compiler, 1.0, 2.0)
+    (line,) = compiler.summary()
+    assert line.startswith("torch_compile: 2 graphs for 2 blocks, made in ")
+
+
+def test_a_backward_graph_of_known_shapes_is_known_in_the_forward_pass_too(
+    broken: Callable[[Callable[..., Any]], str],
+) -> None:
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch._aot_autograd.utils import make_boxed_func
+
+    made: list[object] = []
+
+    def fails_later(graph: Callable[..., Any], _: object) -> Callable[..., Any]:
+        made.append(graph)
+        if len(made) > 1:
+            message = "no backward"
+            raise OSError(message)
+        return make_boxed_func(graph)
+
+    news = News()
+    name = broken(aot_autograd(fw_compiler=lambda graph, _: make_boxed_func(graph), bw_compiler=fails_later))
+    assert_close(scaled(Compiler(name, news), 1.0, 2.0), torch.full((WIDTH,), 6.0))
+    assert len(made) == 2
+    (line,) = news.take()
+    assert line.startswith("torch_compile: the run goes on without it: ")
+
+
+def test_all_shapes_are_compiled_where_torch_has_one_limit_for_all_code() -> None:
+    news = News()
+    compiler = Compiler("eager", news)
+    compiler.bounded = False  # as in torch before it took a limit for each code
+    scaled(compiler, *range(1, SHAPES + 1))
+    assert news.take() == []
+
+
 class Reading(nn.Module):
     """A block that reads a number on the host: no graph can hold that."""
 

@@ -211,6 +211,49 @@ def test_what_cannot_be_recorded_is_computed_plainly_and_said_once() -> None:
     assert line.endswith("the run goes on without: operation not permitted when stream is capturing")
 
 
+def test_a_pass_that_finds_no_attention_kernel_is_not_a_failed_recording() -> None:
+    told = ["No available kernel. Aborting execution."]
+
+    def once(run: Pass, tensors: Tensors, parameters: Sequence[nn.Parameter]) -> Recording:
+        if told:
+            raise RuntimeError(told.pop())
+        return record_here(run, tensors, parameters)
+
+    model, news = Model(), News()
+    own = GraphedModule(model.forward, list(model.parameters()), once, news, lambda: 1.0, nullcontext)
+    model.forward = own  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="No available kernel"):
+        loss(model, 1)
+    backward(loss(model, 1))
+    (line,) = news.take()
+    assert line.startswith("cuda_graphs: recorded for inputs of ")
+
+
+def test_a_module_that_gives_other_things_than_tensors_is_computed_plainly() -> None:
+    model, news = nn.Linear(WIDTH, WIDTH), News()
+    plain = model.forward
+    record = GraphedModule(lambda one: (plain(one), "text"), [], record_here, news, lambda: 1.0, nullcontext)
+    found, text = record(torch.ones(1, WIDTH))
+    assert text == "text"
+    assert torch.equal(found, plain(torch.ones(1, WIDTH)))
+    (line,) = news.take()
+    assert line.endswith("the run goes on without: the module gives other things than tensors")
+
+
+class Unhashed(float):
+    __hash__ = None  # type: ignore[assignment]  # as lists and arrays
+
+
+def test_a_module_that_is_called_with_values_without_a_hash_is_computed_plainly() -> None:
+    plain, model, news = Model(), Model(), News()
+    graphed(model, news)
+    for one in (plain, model):
+        backward(loss(one, 1, factor=Unhashed(2.0)))
+    assert_close(grads(model), grads(plain))
+    (line,) = news.take()
+    assert line.endswith("the run goes on without: it is called with values that cannot be hashed")
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_recorded_passes_prepare_the_adapters_themselves(precision: torch.dtype) -> None:
     found = []

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 from torch.testing import assert_close
 
+from loracore.errors import LoracoreError
 from loracore.speed.attention import Attention
 from loracore.speed.cuda_recording import CudaRecorder
 from loracore.speed.graphs import GraphedModule
@@ -56,17 +57,18 @@ def test_replayed_steps_are_those_of_plain_kernels() -> None:
     assert sum("recorded for inputs of" in line for line in news.take()) == 3
 
 
-def test_what_makes_the_host_wait_is_not_recorded_and_said() -> None:
+def test_what_makes_the_host_wait_ends_the_run_and_says_why() -> None:
     class Waiting(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:
             return inputs * inputs.sum().item()
 
     news, model, inputs = News(), Waiting(), torch.randn(3, device=CARD, requires_grad=True)
     model.forward = GraphedModule(model.forward, [], CudaRecorder(CARD), news, lambda: 1.0, nullcontext)  # type: ignore[method-assign]
-    model(inputs).sum().backward()
-    assert inputs.grad is not None
-    (line,) = news.take()
-    assert line.startswith("cuda_graphs: recording failed, the run goes on without: ")
+    before = torch.cuda.current_stream(CARD)
+    with pytest.raises(LoracoreError, match=r"cuda_graphs: recording failed: .+leave out cuda_graphs"):
+        model(inputs)
+    assert torch.cuda.current_stream(CARD) == before
+    assert news.take() == []
 
 
 def test_a_mask_that_wants_a_gradient_needs_the_unfused_path_or_a_fused_kernel_but_is_never_silent() -> None:

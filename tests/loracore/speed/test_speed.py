@@ -10,11 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.attention import SDPBackend
 from torch.testing import assert_close
 
-from loracore import Config, ConfigError, Models
+from loracore import Config, ConfigError, Models, hookimpl
 from loracore.config.options import ModelOptions, SpeedOptions
 from loracore.speed.speed import Speed, check_speed, speed_notes
+from loracore.training.run import Run
 from tests.toy_runs import TrainToy
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
@@ -52,6 +54,31 @@ def test_a_network_that_leaves_things_out_cannot_be_recorded() -> None:
     check_speed(config_of(cuda_graphs=True), sharded=False, draws=False)
 
 
+@pytest.mark.parametrize("name", ["tensorrt", "tensort", "ipex", "onnxrt"])
+def test_a_backend_that_is_not_installed_is_an_error_before_anything_is_encoded(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not installed.*take one of inductor, eager, aot_eager") as caught:
+        check_speed(config_of(torch_compile=True, dynamo_backend=name), sharded=False, draws=False)
+    assert caught.value.problems[0].where == "--dynamo_backend"
+    check_speed(config_of(dynamo_backend=name), sharded=False, draws=False)
+    check_speed(config_of(torch_compile=True, dynamo_backend="aot_eager"), sharded=False, draws=False)
+
+
+def test_a_backend_that_records_on_cuda_alone_is_said() -> None:
+    config = config_of(torch_compile=True, dynamo_backend="cudagraphs")
+    (note,) = speed_notes(config, CPU, models_of(nn.Linear(2, 2)))
+    assert note == "dynamo_backend cudagraphs records nothing on this device (cpu): it is of CUDA"
+    assert list(speed_notes(config, CARD, models_of(nn.Linear(2, 2)))) == []
+
+
+def test_weights_are_laid_out_only_where_blocks_convolve() -> None:
+    first, speed = nn.Conv2d(2, 2, 3), Speed.of(config_of(opt_channels_last=True), CPU)
+    block = nn.Linear(2, 2)
+    speed.prepare(Models(denoiser=nn.Sequential(first, block), blocks={"unet": [block]}))
+    assert not first.weight.is_contiguous(memory_format=torch.channels_last)
+    speed.prepare(Models(denoiser=nn.Sequential(first, block), blocks={"unet": [first]}))
+    assert first.weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_what_another_device_has_not_is_said() -> None:
     config = config_of(cuda_graphs=True, attention_backend="flash")
     models = models_of(nn.Linear(2, 2))
@@ -73,6 +100,36 @@ def test_channels_last_without_convolutions_is_said() -> None:
 def test_compiling_without_blocks_is_said() -> None:
     (note,) = speed_notes(config_of(torch_compile=True), CPU, Models(denoiser=nn.Linear(1, 1)))
     assert note == "torch_compile is without effect: this architecture names no blocks"
+
+
+class Kernels:
+    """Allows one kernel alone, as on a card, and sees where the unfused path is still allowed."""
+
+    def __init__(self) -> None:
+        self.unfused: dict[str, bool] = {}
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        run.steps.speed.attention._allowed = [SDPBackend.FLASH_ATTENTION]
+
+    @hookimpl(tryfirst=True)
+    def predict_noise(self) -> None:
+        self._see("step" if torch.is_grad_enabled() else "validation")
+
+    @hookimpl(tryfirst=True)
+    def generate_images(self) -> None:
+        self._see("preview")
+
+    def _see(self, where: str) -> None:
+        self.unfused[where] = bool(torch.backends.cuda.math_sdp_enabled())  # type: ignore[no-untyped-call]  # torch's
+
+
+def test_steps_validation_and_previews_allow_fused_kernels_alone(train_toy: TrainToy, tmp_path: Path) -> None:
+    prompts, seen = tmp_path / "prompts.txt", Kernels()
+    prompts.write_text("a red square --w 64 --h 64 --s 1", encoding="utf-8")
+    words = ("--validation_split", "0.34", "--validate_every_n_steps", "1", "--max_train_steps", "1")
+    train_toy(*words, "--sample_prompts", str(prompts), "--sample_at_first", plugin=seen)
+    assert seen.unfused == {"step": False, "validation": False, "preview": False}
 
 
 def test_a_misspelt_backend_is_the_one_that_is_meant() -> None:

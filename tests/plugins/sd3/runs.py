@@ -11,7 +11,7 @@ from loracore_sd3 import models
 from loracore_sd3.options import Sd3NetworkOptions, Sd3Options
 
 from loracore import Config, DataOptions, ModelOptions, Models, NetworkOptions, Part, TrainingOptions
-from loracore.config.options import LossOptions, PreviewOptions
+from loracore.config.options import LossOptions, PreviewOptions, SpeedOptions
 from loracore.diffusion.options import FlowOptions, TokenizerOptions, VaeOptions
 
 TABLES = (
@@ -22,6 +22,7 @@ TABLES = (
     NetworkOptions,
     TrainingOptions,
     LossOptions,
+    SpeedOptions,
     Sd3Options,
     Sd3NetworkOptions,
     FlowOptions,

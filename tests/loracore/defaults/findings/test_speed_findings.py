@@ -6,10 +6,10 @@ import pytest
 
 from loracore import Config, ConfigError
 from loracore.cli.request import read_request
-from loracore.config.options import CORE_OPTIONS, MemoryOptions, ModelOptions, NetworkOptions, SpeedOptions
+from loracore.config.options import CORE_OPTIONS, MemoryOptions, ModelOptions, SpeedOptions, TrainingOptions
 from loracore.defaults.findings.speed_findings import speed_findings
 
-TABLES = (SpeedOptions, ModelOptions, NetworkOptions, MemoryOptions)
+TABLES = (SpeedOptions, ModelOptions, TrainingOptions, MemoryOptions)
 
 
 def fates(**options: Any) -> list[tuple[str, str, str]]:
@@ -38,9 +38,11 @@ def test_what_goes_together_is_not_spoken_of(options: dict[str, Any]) -> None:
         ("cuda_graphs", {"gradient_checkpointing": True}),
         ("cuda_graphs", {"checkpointed_blocks": (1,)}),
         ("cuda_graphs", {"memory": "auto"}),
-        ("cuda_graphs", {"network_dropout": 0.1}),
+        ("cuda_graphs", {"fused_backward_pass": True}),
+        ("cuda_graphs", {"dynamo_backend": "cudagraphs", "torch_compile": True}),
         ("cuda_graphs", {"blocks_to_swap": 2}),
         ("opt_channels_last", {"blocks_to_swap": 2}),
+        ("opt_channels_last", {"memory": "auto"}),
     ],
 )
 def test_what_contradicts_each_other_is_an_error(option: str, other: dict[str, Any]) -> None:

@@ -24,6 +24,13 @@ def test_a_storage_counts_once_and_until_its_last_view_is_gone(device: str) -> N
     assert (live.bytes, live.peak) == (0, 40)
 
 
+def test_attention_takes_what_torch_takes() -> None:
+    query = torch.zeros(1, 2, 8, 4, device="meta")
+    with LiveStorages("meta"):
+        assert functional.scaled_dot_product_attention(query, query, query, None, 0.0, True).shape == query.shape
+        assert functional.scaled_dot_product_attention(query, query, query, enable_gqa=True, scale=0.5).is_meta
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_what_a_graph_keeps_is_alive_until_the_backward_pass(device: str) -> None:
     weight = torch.ones(4, 4, device=device, requires_grad=True)

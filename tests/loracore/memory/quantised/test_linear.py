@@ -101,6 +101,24 @@ def test_the_weight_cannot_be_written_to() -> None:
         layer.weight = nn.Parameter(torch.zeros(32, 48))  # type: ignore[misc]  # what is tried
 
 
+def test_the_weight_can_be_read_into_other_tensors() -> None:
+    layer = stored("int8")
+    assert torch.equal(torch.zeros(32, 48).copy_(layer.weight), layer.read())
+    assert torch.equal(torch.ones(32, 48).add_(layer.weight), layer.read() + 1)
+    with pytest.raises(TypeError, match="stored in fewer bits"):
+        torch.add(layer.read(), 1, out=layer.weight)
+
+
+def test_only_wanted_gradients_are_computed() -> None:
+    layer, wide = stored("int8"), widened(stored("int8"))
+    for one in (layer, wide):
+        one.bias.requires_grad_()
+        one(entering(torch.float32).detach()).square().sum().backward()
+    assert layer.bias.grad is not None
+    assert wide.bias.grad is not None
+    assert torch.allclose(layer.bias.grad, wide.bias.grad)
+
+
 def test_the_precision_is_that_of_the_inputs() -> None:
     assert stored("int8", dtype=torch.bfloat16)(entering(torch.float32)).dtype == torch.float32
 

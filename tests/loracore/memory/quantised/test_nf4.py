@@ -62,6 +62,14 @@ def test_sizes_are_known_without_numbers() -> None:
     assert [(one.shape, one.dtype) for one in found] == [(one.shape, one.dtype) for one in expected]
 
 
+def test_sizes_that_were_asked_for_first_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = pytest.importorskip("bitsandbytes.functional")
+    monkeypatch.setattr(kernels, "name2qmap", {})  # as in a new process: it fills this at its first call
+    assert all(one.is_meta for one in store_nf4(torch.empty(8, 64, device="meta")))
+    weight = matrix(8, 64)
+    assert (read_nf4(store_nf4(weight), weight.shape, torch.float32) - weight).norm() / weight.norm() < 0.11
+
+
 def test_its_kernels_are_imported_quietly(caplog: pytest.LogCaptureFixture) -> None:
     store_nf4(matrix(2, 64))
     assert caplog.text == ""

@@ -148,6 +148,21 @@ def test_an_error_in_a_forward_pass_leaves_the_step_before(train_toy: TrainToy, 
     assert read_head(tmp_path / "out" / "toy-step00000002-state").step == 2
 
 
+class SaysAndFails(FailsInForward):
+    """Has something to say of speed in the step that fails."""
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        run.steps.speed.news.say("attention: unfused")
+
+
+def test_what_became_known_in_the_step_that_failed_is_told(train_toy: TrainToy, tmp_path: Path) -> None:
+    with pytest.raises((torch.OutOfMemoryError, LoracoreError)):
+        train_toy(plugin=SaysAndFails(1))
+    (log,) = (tmp_path / "out").glob("*/events.jsonl")
+    assert "attention: unfused" in log.read_text(encoding="utf-8")
+
+
 def test_half_a_step_is_never_saved(train_toy: TrainToy, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         train_toy(plugin=FailsInForward(3, inside=True))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from loracore import Config, LoracoreError, ModelOptions, NetworkOptions, Prediction, TrainingOptions, hookimpl
-from loracore.config.options import DataOptions, MemoryOptions
+from loracore.config.options import DataOptions, MemoryOptions, SpeedOptions
 from loracore.training.watchdogs.out_of_memory import Phase, explained
 from tests.toy_runs import TrainToy
 
@@ -17,8 +17,16 @@ ON_HOST = RuntimeError(
 )
 
 
+#: What is left when everything else is done.
+REST = (
+    "give the network a smaller network_dim",
+    "train at a smaller resolution",
+    "end other programs that use the card",
+)
+
+
 def config(**options: Any) -> Config:
-    tables = (ModelOptions, MemoryOptions, DataOptions, NetworkOptions, TrainingOptions)
+    tables = (ModelOptions, MemoryOptions, SpeedOptions, DataOptions, NetworkOptions, TrainingOptions)
     known = {table: set(table.__dataclass_fields__) for table in tables}
     own = [table(**{name: value for name, value in options.items() if name in known[table]}) for table in tables]
     return Config(own, {})
@@ -56,6 +64,40 @@ def test_what_is_on_is_not_proposed_again() -> None:
     ]
     everything = done | {"optimizer_type": "AdamW8bit", "fp8_base_unet": True, "blocks_to_swap": 8}
     assert [change.split(" ")[0] for change in said(ON_CARD, **everything)[1]] == ["give", "train", "end"]
+
+
+#: What leaves blocks as the only thing to change.
+SMALL: dict[str, Any] = {
+    "mixed_precision": "bf16",
+    "network_train_unet_only": True,
+    "optimizer_type": "AdamW8bit",
+    "fp8_base_unet": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ['set memory = "auto"', "set gradient_checkpointing", "set blocks_to_swap"]),
+        ({"cuda_graphs": True}, ["leave out cuda_graphs"]),
+        (
+            {"opt_channels_last": True},
+            [
+                "leave out opt_channels_last",
+                "set gradient_checkpointing",
+            ],
+        ),
+        (
+            {"checkpointed_blocks": (1,)},
+            ["set gradient_checkpointing in place of checkpointed_blocks", "set blocks_to_swap"],
+        ),
+        ({"gradient_checkpointing": True, "cpu_offload_checkpointing": True}, []),
+        ({"memory": "auto"}, ["give memory auto less than it counted on (memory_budget), see `loracore plan`"]),
+    ],
+)
+def test_nothing_is_proposed_that_ends_in_an_error(options: dict[str, Any], expected: list[str]) -> None:
+    changes = [change.split(":")[0] for change in said(ON_CARD, **SMALL, **options)[1]]
+    assert changes == [*expected, *REST][: len(changes)]
 
 
 def test_the_vae_asks_for_smaller_batches_of_its_own() -> None:
