@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -71,26 +72,50 @@ def load_images(pictures: Iterable[Picture], *, flipped: bool = False) -> tuple[
     return torch.from_numpy(np.stack([pixels.image for pixels in several])), masks
 
 
-def ahead(make: Callable[[Item], Made], items: Iterable[Item], workers: int) -> Iterator[Made]:
+def ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], workers: int, may_begin: Event | None = None
+) -> Iterator[Made]:
     """Give ``make(item)`` for each item, in order, made by threads before it is asked for.
 
     At most twice as many as there are ``workers`` wait; with 0 nothing is made ahead. Pillow, numpy and torch work
     outside the interpreter's lock; threads share the index and the caches where processes would copy them.
+
+    With ``may_begin`` a thread begins an item only while it is set, or when the item is waited for: what is made in
+    little time and holds that lock meanwhile is better made while the caller needs it least.
     """
     if workers < 1:
         yield from map(make, items)
         return
+    gate = may_begin or _open()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
     waiting: deque[Future[Made]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(make, item))
+            waiting.append(pool.submit(_behind, gate, make, item))
             if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
+                yield _awaited(waiting.popleft(), gate)
         while waiting:
-            yield waiting.popleft().result()
+            yield _awaited(waiting.popleft(), gate)
     finally:
+        gate.set()  # or the threads would never end
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _open() -> Event:
+    gate = Event()
+    gate.set()
+    return gate
+
+
+def _behind(gate: Event, make: Callable[[Item], Made], item: Item) -> Made:
+    gate.wait()
+    return make(item)
+
+
+def _awaited(future: Future[Made], gate: Event) -> Made:
+    if not future.done():
+        gate.set()
+    return future.result()
 
 
 def _with_latents(plain: Examples, latents: Latents, masks: Tensor | None, flipped: Sequence[bool]) -> Examples:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 from loracore.data.loader import Loader
 from loracore.speed.speed import Speed
@@ -33,6 +34,8 @@ class Steps:
     forward: Forward
     history: History
     speed: Speed
+    #: Set while batches of cached samples may be put together: in backward passes, which leave Python alone.
+    loading: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

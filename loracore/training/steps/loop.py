@@ -46,8 +46,9 @@ def loaded_windows(run: Run) -> Generator[tuple[Window, Sequence[Examples | None
         for number, batch in enumerate(window.batches)
     )
     several: list[Examples | None] = []
-    threads = loader_threads(run.config, cached=run.steps.loader.latents is not None)
-    for part in ahead(partial(_loaded, run.steps.loader), parts, threads):
+    cached = run.steps.loader.latents is not None
+    threads, may_begin = loader_threads(run.config, cached=cached), run.steps.loading if cached else None
+    for part in ahead(partial(_loaded, run.steps.loader), parts, threads, may_begin):
         several.append(part.examples)
         if len(several) == len(part.window.batches):
             yield part.window, several
@@ -167,6 +168,7 @@ def train_window(run: Run, place: Place, window: Window, several: Sequence[Examp
     for micro, examples in enumerate(several):
         if examples is None:
             continue
+        run.steps.loading.clear()
         run.steps.forward.seed_model(window.step, micro)
         run.network.scale_outputs(examples.network_multiplier)
         run.network.draw_masks(run.steps.forward.adapter_rng(examples))
@@ -177,6 +179,7 @@ def train_window(run: Run, place: Place, window: Window, several: Sequence[Examp
         with run.steps.speed.attention.chosen(), prepared:
             losses = run.steps.speed.attention.tried(partial(run.steps.forward.losses, examples))
             place.moves = fused
+            run.steps.loading.set()
             run.moving.updates.backward(losses.sum() / window.samples)
         found.append(losses.detach()[: len(examples.ids)])  # none of one that stands in
         ids += examples.ids

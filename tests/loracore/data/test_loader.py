@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,31 @@ def test_leaving_early_ends_the_threads() -> None:
     next(made)
     made.close()  # type: ignore[attr-defined]  # a generator
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+def test_nothing_is_begun_before_it_may_and_what_is_waited_for_comes_all_the_same() -> None:
+    begun: list[int] = []
+    may_begin = Event()
+
+    def make(number: int) -> int:
+        begun.append(number)
+        return number
+
+    several = ahead(make, range(5), 1, may_begin)
+    assert next(several) == 0  # nobody else would have opened
+    may_begin.clear()
+    made_by_then = len(begun)
+    assert next(several) == 1
+    assert made_by_then <= 3
+    assert list(several) == [2, 3, 4]
+    assert sorted(begun) == list(range(5))
+
+
+def test_threads_that_may_not_begin_end_with_whoever_asked() -> None:
+    may_begin = Event()
+    several = ahead(float, range(50), 2, may_begin)
+    assert next(several) == 0.0
+    may_begin.clear()
+    assert isinstance(several, Generator)
+    several.close()
+    assert may_begin.is_set()
