@@ -6,15 +6,15 @@ bits for each number.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from loracore.memory.quiet_bitsandbytes import quiet_bitsandbytes
 
 _BLOCK = 64
 _SCALES_BLOCK = 256
@@ -44,7 +44,7 @@ def read_nf4(stored: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype)
 
 
 def _kernels() -> ModuleType:
-    with _quietly():
+    with quiet_bitsandbytes():
         from bitsandbytes import functional as kernels  # seconds, for those who store 4 bits
     # It keeps its table on the device of its first call. Sizes are often asked for first: of the meta device, whose
     # table has no numbers, and all later matrices would want them.
@@ -52,15 +52,3 @@ def _kernels() -> ModuleType:
         kernels.name2qmap["dynamic"] = kernels.create_dynamic_map().to("cpu")
     found: ModuleType = kernels
     return found
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Let it not warn of kernels for other devices, which nobody asked for."""
-    logger = logging.getLogger("bitsandbytes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from loracore.config.updates.signatures import argument_problems, imported_signature
 from loracore.errors import ConfigError, did_you_mean
+from loracore.memory.quiet_bitsandbytes import quiet_bitsandbytes
 
 
 def imported_class(module: str, kind: str, option: str) -> type[Any]:
@@ -18,7 +17,7 @@ def imported_class(module: str, kind: str, option: str) -> type[Any]:
 
     Raises ConfigError when its module cannot be imported, or has no such class (with the nearest).
     """
-    with _quiet_import():
+    with quiet_bitsandbytes():
         try:
             found = import_module(module)
         except Exception as error:  # whatever a stranger's import raises, the user must read which package it was
@@ -36,15 +35,3 @@ def check_arguments(kind: type[Any], arguments: Mapping[str, Any], ours: Abstrac
     problems = tuple(argument_problems(imported_signature(kind), arguments, ours, option))
     if problems:
         raise ConfigError.of(problems)
-
-
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Let bitsandbytes, which others import too, not warn of kernels for arithmetic that nobody asked for."""
-    logger = logging.getLogger("bitsandbytes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
