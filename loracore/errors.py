@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 #: Below this share of letters in common, names that are long are alike by chance.
 _ALIKE = 0.7
@@ -34,6 +35,8 @@ class Problem:
 class LoracoreError(Exception):
     """Something that the user can mend; everything else keeps its traceback."""
 
+    exit_code: ClassVar[int] = 2  # of a program that ends with it
+
     def __init__(self, message: str, *, where: str = "", fix: str = "") -> None:
         self.problems: tuple[Problem, ...] = (Problem(message, where, fix),)
         super().__init__(str(self.problems[0]))
@@ -46,6 +49,12 @@ class LoracoreError(Exception):
         error.problems = found
         error.args = ("\n".join(str(problem) for problem in found),)
         return error
+
+
+class FailedElsewhereError(LoracoreError):
+    """What another process of the same run has failed of; a launcher tells the exit code of that one."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class ConfigError(LoracoreError):

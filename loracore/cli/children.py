@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
+from loracore.errors import FailedElsewhereError
 from loracore.training.steps.signals import STOPPING, Wishes, heard
 
 #: Seconds that processes have to end by themselves after one has failed or the main one has ended, and again after they
@@ -77,25 +78,26 @@ class Children:
                 _send(child, wanted)
 
     def wait(self) -> Child | None:
-        """Return when every process has ended, and the first of them that failed.
+        """Return when every process has ended, and the first of them that failed, of itself if one did.
 
         After a failure, and after the end of the main process, the others have a time of grace, then they are asked to
         end, then they are ended. A process that a signal asked to stop has not failed of itself: whoever saves its work
         then is waited for.
         """
-        failed: Child | None = None
+        failed: Child | None = None  # of itself: those that were told of another's failure may end before that one
         deadline, asked = float("inf"), False
         while any(child.process.poll() is None for child in self._all):
             time.sleep(_POLL)
-            failed = failed or next((child for child in self._all if not asked and _went_wrong(child)), None)
+            ended = [child for child in self._all if not asked and _went_wrong(child)]
+            failed = failed or next((child for child in ended if not _was_told(child)), None)
             if deadline == float("inf"):
-                over = failed is not None or self._all[0].process.poll() is not None
+                over = bool(ended) or self._all[0].process.poll() is not None
                 deadline = time.monotonic() + self._grace if over else deadline
             elif time.monotonic() > deadline:
                 for child in self._all:
                     (child.process.kill if asked else child.process.terminate)()
                 deadline, asked = time.monotonic() + self._grace, True
-        return failed or next((child for child in self._all if child.process.returncode), None)
+        return failed or min((child for child in self._all if child.process.returncode), key=_was_told, default=None)
 
     def kill(self) -> None:
         """End what is left, at once."""
@@ -115,3 +117,8 @@ def _went_wrong(child: Child) -> bool:
     """Tell whether a process failed, and was not asked to stop (130 and 143, or those signals)."""
     stopped = {0, 130, 143, -signal.SIGINT, -signal.SIGTERM}
     return child.process.poll() is not None and child.process.returncode not in stopped
+
+
+def _was_told(child: Child) -> bool:
+    """Tell whether a process has ended because another one failed."""
+    return child.process.returncode == FailedElsewhereError.exit_code

@@ -17,9 +17,7 @@ from loracore.cli.secret_flags import handing_over, parted
 from loracore.config.config import Config
 from loracore.config.options import ProcessOptions
 from loracore.config.secret_values import secret_names
-from loracore.errors import ConfigError
-
-_USER_ERROR = 2
+from loracore.errors import ConfigError, FailedElsewhereError, LoracoreError
 
 
 def launched_by_another() -> bool:
@@ -109,8 +107,9 @@ def _reported(children: Sequence[Child], failed: Child | None) -> int:
     """Say what the main process has not said, and return the exit code."""
     if failed is None:
         return 0
-    code, said = failed.process.returncode, children[0].process.returncode == _USER_ERROR
-    if failed.errors is not None and not (said and code == _USER_ERROR):
+    code, of_users = failed.process.returncode, LoracoreError.exit_code
+    said = children[0].process.returncode in (of_users, FailedElsewhereError.exit_code)
+    if failed.errors is not None and not (said and code == of_users):
         failed.errors.seek(0)
         click.echo(f"process {children.index(failed)} of {len(children)} ended with exit code {code}:", err=True)
         click.echo(failed.errors.read().decode("utf-8", "replace"), err=True, nl=False)

@@ -15,7 +15,6 @@ from loracore.errors import LoracoreError, did_you_mean
 from loracore.plugin_faults import blamed
 from loracore.plugins import imported_titles
 
-_USER_ERROR = 2
 _INTERRUPTED = 130
 
 #: Each command's line of help; its function has its name and stands in the module of this name in ``loracore.cli``,
@@ -99,9 +98,9 @@ def run(argv: Sequence[str]) -> int:
     try:
         code = program.main(list(argv), prog_name="loracore", standalone_mode=False)
     except LoracoreError as error:
-        return _report([str(problem) for problem in error.problems])
+        return _report([str(problem) for problem in error.problems], error.exit_code)
     except click.ClickException as error:
-        return _report([error.format_message()])
+        return _report([error.format_message()], LoracoreError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return _INTERRUPTED
@@ -113,10 +112,10 @@ def run(argv: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _report(problems: Sequence[str]) -> int:
+def _report(problems: Sequence[str], code: int) -> int:
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
-    return _USER_ERROR
+    return code
 
 
 def _tolerate_code_pages() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.distributed import distributed_c10d
 
-from loracore.errors import LoracoreError, Problem
+from loracore.errors import FailedElsewhereError, LoracoreError, Problem
 from loracore.training.processes import Processes
 from loracore.training.steps.control import Interrupted
 
@@ -23,8 +23,8 @@ _PATIENCE = timedelta(seconds=5)  # a lost connection is noticed a moment before
 def failing_together(processes: Processes) -> Iterator[None]:
     """Tell the other processes why this one fails; raise in its place what another one has failed of.
 
-    The first to fail counts. Who has not failed leaves the others at the end. Raises LoracoreError with the reason of
-    another process where this one has only lost the connection to it.
+    The first to fail counts. Who has not failed leaves the others at the end. Raises FailedElsewhereError
+    with the reason of another process where this one has only lost the connection to it.
     """
     if processes.count == 1:
         yield
@@ -66,4 +66,4 @@ def _told(processes: Processes) -> LoracoreError | None:
         return None
     if index == processes.index:
         return None
-    return LoracoreError.of(Problem(*problem) for problem in problems)
+    return FailedElsewhereError.of(Problem(*problem) for problem in problems)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from loracore.cli.children import Children
+from loracore.errors import FailedElsewhereError
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals"),
@@ -110,3 +111,20 @@ def test_what_is_stuck_when_the_main_process_has_ended_is_ended(children: Childr
     assert failed is children.all[0 if code else 1]
     assert codes(children) == [code, -signal.SIGKILL]
     assert "SIGTERM" in (tmp_path / "heard").read_text("utf-8")  # it was asked first
+
+
+@pytest.mark.parametrize("delays", [(0, 0.3), (0.3, 0), (0, 0)])
+@pytest.mark.parametrize("code", [1, 2, 9])
+def test_who_failed_is_not_who_was_told_of_it(code: int, delays: tuple[float, float]) -> None:
+    children = Children(grace=10)
+    for end, delay in zip((FailedElsewhereError.exit_code, code), delays, strict=True):
+        start(children, f"import time; time.sleep({delay}); raise SystemExit({end})")
+    failed = children.wait()
+    assert failed is children.all[1]
+
+
+def test_a_process_that_hangs_after_another_was_told_is_ended(children: Children) -> None:
+    start(children, f"raise SystemExit({FailedElsewhereError.exit_code})")
+    start(children, "import time; time.sleep(50)")
+    assert children.wait() is children.all[1]
+    assert codes(children) == [FailedElsewhereError.exit_code, -signal.SIGTERM]
