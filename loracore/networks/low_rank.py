@@ -89,7 +89,7 @@ class _LowRankLinears(torch.autograd.Function):
         else:
             by_layer = _by_layer(hidden, count) if ctx.separate else hidden.expand(count, *hidden.shape)
             stacked = _stacked(rows, weights, biases)
-            outputs = list(stacked.baddbmm_(by_layer, up.transpose(1, 2), alpha=scale))
+            outputs = list(stacked.baddbmm_(by_layer, up.transpose(1, 2), alpha=scale).unbind())
         of_inputs, of_down, of_up, *_ = ctx.needs_input_grad
         ctx.save_for_backward(
             inputs if of_down else None,
@@ -99,8 +99,9 @@ class _LowRankLinears(torch.autograd.Function):
             *(weights if of_inputs else ()),
         )
         # No views for autograd, or nobody could change an output in place (`hidden += …`), as of any Linear layer.
-        whole = torch.ops.aten._unsafe_view  # noqa: SLF001  # torch's own Linear ends with it
-        return tuple(whole(output, [*inputs.shape[:-1], width]) for output in outputs)
+        whole = torch.ops.aten._unsafe_view.default  # noqa: SLF001  # torch's own Linear ends with it
+        shape = [*inputs.shape[:-1], width]
+        return tuple([whole(output, shape) for output in outputs])
 
     @staticmethod
     @once_differentiable  # what is added in place cannot be followed
@@ -121,8 +122,8 @@ class _LowRankLinears(torch.autograd.Function):
 
 def _stacked(rows: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> Tensor:
     """Return the layers' own outputs (n, M, out): each lies in one piece, so that a bias costs no pass of its own."""
-    stacked = rows.new_empty(len(weights), len(rows), len(weights[0]))
-    for output, weight, bias in zip(stacked, weights, biases, strict=True):
+    stacked = rows.new_empty(len(weights), rows.shape[0], weights[0].shape[0])
+    for output, weight, bias in zip(stacked.unbind(), weights, biases, strict=True):
         if bias is None:
             torch.mm(rows, weight.t(), out=output)
         else:

@@ -146,7 +146,7 @@ def _spread(arrived: Sequence[tuple[Stack, Tensor]]) -> Sequence[Tensor]:
     for stack, gradient in arrived:
         own = {id(matrix): next(waiting) for matrix in stack.matrices}
         targets += [rows_of(own[id(one.matrix)], one.start, one.stop) for one in stack.pieces]
-        sources += torch.split(gradient.flatten(0, -2), [one.stop - one.start for one in stack.pieces])
+        sources += gradient.flatten(0, -2).split_with_sizes([one.stop - one.start for one in stack.pieces])
     torch._foreach_copy_(targets, sources)
     return found
 

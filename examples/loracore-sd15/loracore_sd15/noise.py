@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 @hookimpl
 def predict_noise(models: Models, batch: NoisyBatch, config: Config) -> Prediction:
     """Return the U-Net's output, and the noise or, with v_parameterization, the velocity that it should have said."""
+    from loracore.diffusion.files.precision import compute_dtype
     from loracore.diffusion.steps.ddpm_steps import target
 
     unet: Any = models.denoiser
-    latents, context = (part.to(unet.dtype) for part in (batch.noisy_latents, batch.batch.conditioning["context"]))
+    dtype = compute_dtype(unet)
+    latents, context = (part.to(dtype) for part in (batch.noisy_latents, batch.batch.conditioning["context"]))
     output = unet(latents, batch.timesteps, context, return_dict=False)[0]
     return Prediction(output.float(), target(batch, config))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors  # one call for thousands of tensors, as torch's own DDP uses
 from torch.optim import Adam, AdamW, Optimizer
 
 #: Where a parameter begins in a buffer is a multiple of so many numbers: kernels read whole words of 32 bytes or more.
@@ -65,8 +66,8 @@ class FlatAdam:
         if self._apart or self._watched() or not (self._joined or self._join()):
             return None
         idle = [one for group in self._groups for one in group.idle]
-        moving = (one for group in self._groups for run in group.runs for one in run.parameters)
-        if idle if zeros else any(one.grad is None for one in moving) or any(one.grad is not None for one in idle):
+        moving = (one.grad for group in self._groups for run in group.runs for one in run.parameters)
+        if idle if zeros else any(grad is None for grad in moving) or any(one.grad is not None for one in idle):
             self._joined = False
             return None
         for group in self._groups:
@@ -159,12 +160,11 @@ class _Run:
 
     def taken_gradient(self) -> Tensor:
         """Return the gradients one behind the other, a missing one as zeros; the parameters have none any more."""
-        joined = _one_behind_the_other(
-            [torch.zeros_like(one) if one.grad is None else one.grad for one in self.parameters]
-        )
+        taken = []
         for one in self.parameters:
-            one.grad = None
-        return joined
+            grad, one.grad = one.grad, None
+            taken.append(torch.zeros_like(one) if grad is None else grad)
+        return _one_behind_the_other(taken)
 
     def step(self, options: Mapping[str, Any], weights: Tensor, gradient: Tensor, bad: Tensor) -> None:
         """Step these parameters, unless ``bad`` is 1."""
@@ -203,12 +203,13 @@ def _joined_moment(parameters: Sequence[nn.Parameter], states: Sequence[dict[str
 
 def _one_behind_the_other(tensors: Sequence[Tensor]) -> Tensor:
     """Return a buffer of all tensors; what lies between two is 0, and Adam leaves it so."""
-    pieces = [piece for one in tensors for piece in (one.reshape(-1), _gap(one)) if piece is not None]
-    return torch.cat(pieces)
+    pieces = [piece for one in tensors for piece in (one, _gap(one)) if piece is not None]
+    joined: Tensor = _flatten_dense_tensors(pieces)  # type: ignore[no-untyped-call]  # torch's own
+    return joined
 
 
 def _gap(tensor: Tensor) -> Tensor | None:
-    missing = _room(tensor) - tensor.numel()
+    missing = -tensor.numel() % _ALIGNED
     return tensor.new_zeros(missing) if missing else None
 
 
@@ -227,4 +228,4 @@ def _bounds(parameters: Sequence[nn.Parameter]) -> Iterator[slice]:
 
 def _room(tensor: Tensor) -> int:
     """Return how many numbers a tensor takes in a buffer."""
-    return -(-tensor.numel() // _ALIGNED) * _ALIGNED
+    return tensor.numel() + -tensor.numel() % _ALIGNED

@@ -46,13 +46,13 @@ class Updates:
             grad_norm = self.gradients.reduce_and_clip()
             bad = (~torch.isfinite(grad_norm + loss)).float()
             self.guard.step(self.optimizer, bad)
-        else:
+            self.gradients.zero()
+        else:  # which has taken them from the parameters
             grad_norm = self.gradients.reduce_and_clip_joined(joined)
             bad = (~torch.isfinite(grad_norm + loss)).float()
             self.flat.step(joined, bad)
         if self.gradients.scale is not None:
             self.gradients.scale.update(bad)
-        self.gradients.zero()
         return Applied(grad_norm, bad)
 
     def weights_to_read(self) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from loracore import Config, Framing, Models, NoisyBatch, Prediction
+from loracore.diffusion.files.precision import compute_dtype
 from loracore.diffusion.steps import ddpm_steps
 from loracore.noise.rng import sent
 from loracore_sdxl.options import SdxlOptions
@@ -19,12 +20,13 @@ def predict(models: Models, batch: NoisyBatch, config: Config) -> Prediction:
         message = "the denoiser is not the one that load_models made"
         raise TypeError(message)
     conditioning = batch.batch.conditioning
-    latents = batch.noisy_latents.to(unet.dtype)
+    dtype = compute_dtype(unet)  # its own `dtype` walks through all of its modules
+    latents = batch.noisy_latents.to(dtype)
     added = {
-        "text_embeds": conditioning["pooled"].to(unet.dtype),
+        "text_embeds": conditioning["pooled"].to(dtype),
         "time_ids": sent(size_ids(batch.batch.framings, config), latents.device),
     }
-    context = conditioning["context"].to(unet.dtype)
+    context = conditioning["context"].to(dtype)
     output = unet(latents, batch.timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
     return Prediction(output.float(), ddpm_steps.target(batch, config))
 
