@@ -79,7 +79,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy --strict."""
     install(session, "mypy", "pytest", "hypothesis", "nox", "types-jsonschema", "types-tqdm")
     examples = [str(module.parent) for module in sorted(Path("examples").glob("*/loracore_*/py.typed"))]
-    session.run("mypy", "loracore", "plugins", "make_demo", "tests", "noxfile.py", *examples)
+    session.run("mypy", "loracore", "plugins", "make_demo", "benchmarks", "tests", "noxfile.py", *examples)
 
 
 @nox.session

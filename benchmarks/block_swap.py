@@ -3,7 +3,7 @@
 A transformer with the sizes of SD3.5 large (8 billion random weights) has LoRA adapters in front of every attention
 projection, and trains on random latents through the same functions as a run. Each case is a process of its own, so that
 none finds memory that another has left. Needs a CUDA device, diffusers and loracore-networks:
-``python benchmarks/block_swap.py --out FOLDER`` writes block_swap.json and block_swap.md there and prints the table.
+``python -m benchmarks.block_swap --out FOLDER`` writes block_swap.json and block_swap.md there and prints the table.
 ``--tiny`` tries everything with a toy's sizes on the CPU; memory is not measured then, and times mean nothing.
 """
 
@@ -21,15 +21,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from diffusers import SD3Transformer2DModel
 from diffusers.utils import logging
-from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions
-from torch import Tensor, nn
+from torch import Tensor
 
-from loracore import Config, LoraTarget, ModelOptions, Models, NetworkOptions
+from benchmarks.joint_transformer import attention_network, empty_transformer, finish, put_in_front, random_models
+from loracore import Config, ModelOptions, Models, NetworkOptions
 from loracore.memory.fitting import fit_models, load_device, spare_activations
-from loracore.networks.network import Network, build_network
 
 GIB = 2**30
 
@@ -87,10 +85,12 @@ def measure(case: Case, size: Size, device_name: str) -> Measured:
     logging.set_verbosity_error()  # it warns of layers to keep in float32, and names none
     device, dtype = torch.device(device_name), torch.bfloat16
     config = Config([ModelOptions(**asdict(case)), NetworkOptions(network_dim=16), LoraOptions()], {})
-    models = random_models(size, load_device(config, device), device, dtype)
+    transformer = empty_transformer(size.depth, size.depth, size.context)
+    models = random_models(transformer, load_device(config, device), device, dtype)
     fit_models(models, device, dtype, config)
     spare_activations(models, config)
-    network = attention_network(models, config, device)
+    network = attention_network(models, config)
+    put_in_front(network, device)
     optimizer = torch.optim.AdamW(network.modules.parameters(), lr=1e-4)
     before = peak(device)
     taken = []
@@ -100,43 +100,6 @@ def measure(case: Case, size: Size, device_name: str) -> Measured:
         taken.append(step_seconds(models, optimizer, size, device))
     measured = taken[size.warm_up :]
     return Measured(statistics.median(measured), max(measured), peak(device), before)
-
-
-def random_models(size: Size, place: torch.device, device: torch.device, dtype: torch.dtype) -> Models:
-    """Return a frozen transformer on ``place`` whose weights are drawn on the device, one by one."""
-    with torch.device("meta"):
-        transformer = SD3Transformer2DModel(
-            sample_size=128,
-            patch_size=2,
-            in_channels=16,
-            out_channels=16,
-            num_layers=size.depth,
-            attention_head_dim=64,
-            num_attention_heads=size.depth,
-            joint_attention_dim=size.context,
-            caption_projection_dim=64 * size.depth,
-            pooled_projection_dim=2048,
-            pos_embed_max_size=192,
-            qk_norm="rms_norm",
-        )
-    transformer.to(dtype).to_empty(device=place).requires_grad_(requires_grad=False).eval()
-    for tensor in (*transformer.parameters(), *transformer.buffers()):
-        tensor.data.copy_(torch.randn(tensor.shape, device=device, dtype=dtype) * 0.02)
-    return Models(denoiser=transformer, blocks={"unet": tuple(transformer.transformer_blocks)})
-
-
-def attention_network(models: Models, config: Config, device: torch.device) -> Network:
-    """Return LoRA adapters in front of every attention projection of the blocks."""
-    targets = [
-        LoraTarget(f"lora_unet_{at}_{path.replace('.', '_')}", (layer,), (path,), "unet")
-        for at, block in enumerate(models.blocks["unet"])
-        for path, layer in block.named_modules()
-        if path.startswith("attn.") and isinstance(layer, nn.Linear)
-    ]
-    network = build_network(targets, lambda target, weights: build_lora(target, weights, config))
-    network.modules.to(device).train()
-    network.attach()
-    return network
 
 
 def step_seconds(models: Models, optimizer: torch.optim.Optimizer, size: Size, device: torch.device) -> float:
@@ -156,12 +119,6 @@ def step_seconds(models: Models, optimizer: torch.optim.Optimizer, size: Size, d
     optimizer.zero_grad(set_to_none=True)
     finish(device)
     return time.perf_counter() - started
-
-
-def finish(device: torch.device) -> None:
-    """Wait until the device has done all its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def peak(device: torch.device) -> float | None:

@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import tomli_w
@@ -115,9 +116,9 @@ class Watched:
             self.optimizer = torch.optim.AdamW(parameters, lr=0.0, fused=True)
         self.model, started = Spent(), now()
         with self.timed():
-            prediction = predict(models=run.steps.forward.models, batch=self.batch, config=run.config)
+            prediction: Any = predict(models=run.steps.forward.models, batch=self.batch, config=run.config)
         loss = functional.mse_loss(prediction.output, prediction.target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -137,7 +138,7 @@ def measure(steps: int, words: list[str], folder: Path) -> Watched:
 
     def timed_backward(loss: torch.Tensor) -> None:
         with watch.timed():
-            backward(loss)
+            backward(loss)  # type: ignore[no-untyped-call]  # torch's own
 
     with patch.object(torch.Tensor, "backward", timed_backward):
         train(request.config, request.plugins, read_datasets(request.config, request.document), request.notes)

@@ -6,7 +6,7 @@ fp8_base_unet, and with each base_model_precision. Cases take turns, each time i
 
 On a CUDA device it has the sizes of SD3.5 large (8 billion weights); without one, or with ``--small``, a few blocks of
 width 768, on the CPU; ``--tiny`` only tries the script. Needs diffusers and loracore-networks:
-``python benchmarks/quantised.py --out FOLDER`` writes quantised.json and quantised.md there and prints the table.
+``python -m benchmarks.quantised --out FOLDER`` writes quantised.json and quantised.md there and prints the table.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from diffusers import SD3Transformer2DModel
 from diffusers.utils import logging
-from loracore_networks.lora.building import build_lora
 from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 
-from loracore import Config, LoraTarget, ModelOptions, Models, NetworkOptions
+from benchmarks.joint_transformer import attention_network, empty_transformer, finish, put_in_front, random_models
+from loracore import Config, ModelOptions, Models, NetworkOptions
 from loracore.memory.fitting import fit_models, load_device, spare_activations
 from loracore.memory.quantised.linear import quantised_layers
-from loracore.networks.network import Network, build_network
+from loracore.networks.network import Network
 
 MIB = 2**20
 
@@ -85,13 +84,15 @@ def measure(case: str, size: Size, device_name: str, gradients: Path) -> Measure
     device, dtype = torch.device(device_name), torch.bfloat16
     options = ModelOptions(gradient_checkpointing=device.type == "cuda", **CASES[case])
     config = Config([options, NetworkOptions(network_dim=16), LoraOptions()], {})
-    models = random_models(size, load_device(config, device), device, dtype)
+    transformer = empty_transformer(size.depth, size.heads, size.context)
+    torch.manual_seed(0)
+    models = random_models(transformer, load_device(config, device), device, dtype)
     started = time.perf_counter()
     fit_models(models, device, dtype, config)
     finish(device)
     loading = time.perf_counter() - started
     spare_activations(models, config)
-    network = attention_network(models, config, device)
+    network = learnt_network(models, config, device)
     optimizer = torch.optim.AdamW(network.modules.parameters(), lr=1e-4)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -112,44 +113,12 @@ def measure(case: str, size: Size, device_name: str, gradients: Path) -> Measure
     )
 
 
-def random_models(size: Size, place: torch.device, device: torch.device, dtype: torch.dtype) -> Models:
-    """Return a frozen transformer on ``place`` whose weights are drawn on the device, one by one."""
-    with torch.device("meta"):
-        transformer = SD3Transformer2DModel(
-            sample_size=128,
-            patch_size=2,
-            in_channels=16,
-            out_channels=16,
-            num_layers=size.depth,
-            attention_head_dim=64,
-            num_attention_heads=size.heads,
-            joint_attention_dim=size.context,
-            caption_projection_dim=64 * size.heads,
-            pooled_projection_dim=2048,
-            pos_embed_max_size=192,
-            qk_norm="rms_norm",
-        )
-    transformer.to(dtype).to_empty(device=place).requires_grad_(requires_grad=False).eval()
-    torch.manual_seed(0)
-    for tensor in (*transformer.parameters(), *transformer.buffers()):
-        tensor.data.copy_(torch.randn(tensor.shape, device=device, dtype=dtype) * 0.02)
-    return Models(denoiser=transformer, blocks={"unet": tuple(transformer.transformer_blocks)})
-
-
-def attention_network(models: Models, config: Config, device: torch.device) -> Network:
+def learnt_network(models: Models, config: Config, device: torch.device) -> Network:
     """Return LoRA adapters in front of every attention projection of the blocks, none of them fresh."""
-    targets = [
-        LoraTarget(f"lora_unet_{at}_{path.replace('.', '_')}", (layer,), (path,), "unet")
-        for at, block in enumerate(models.blocks["unet"])
-        for path, layer in block.named_modules()
-        if path.startswith("attn.") and isinstance(layer, nn.Linear)
-    ]
-    network = build_network(targets, lambda target, weights: build_lora(target, weights, config))
-    generator = torch.Generator().manual_seed(0)
+    network, generator = attention_network(models, config), torch.Generator().manual_seed(0)
     for parameter in network.modules.parameters():
         nn.init.normal_(parameter, std=0.02, generator=generator)
-    network.modules.to(device).train()
-    network.attach()
+    put_in_front(network, device)
     return network
 
 
@@ -169,12 +138,6 @@ def step_seconds(models: Models, size: Size, device: torch.device, number: int) 
     (output.float() - drawn(1, 16, size.latents, size.latents)).square().mean().backward()
     finish(device)
     return time.perf_counter() - started
-
-
-def finish(device: torch.device) -> None:
-    """Wait until the device has done all its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def measure_alone(case: str, size: Size, device: str, gradients: Path) -> Measured:

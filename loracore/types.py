@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: What the core asks an architecture to load: "text" (every text encoder), one text encoder by its name in
 #: ``Models.text`` ("te3"), "vae", "denoiser". A run holds only the parts that its phase needs.
 Part = str
+#: The denoiser's name in ``Models.modules``, ``Models.blocks``, ``LoraTarget.part`` and files, whatever kind it is.
+DENOISER = "unet"
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
@@ -194,7 +196,7 @@ class Models:
         if self.vae is not None:
             found["vae"] = self.vae
         if self.denoiser is not None:
-            found["unet"] = self.denoiser
+            found[DENOISER] = self.denoiser
         return found
 
 

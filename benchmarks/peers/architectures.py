@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +25,7 @@ from loracore.cli.request import read_request
 from loracore.diffusion.files.folders import packaged_config
 from loracore.diffusion.files.parts import PartKind
 
+_ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out.0")
 _TOKENS = 77  # of CLIP, and here of T5, too
 _CLIP_L, _CLIP_G, _T5 = 768, 1280, 4096
 
@@ -34,11 +35,11 @@ class Architecture:
     """What is of one architecture alone."""
 
     plugin: str  # of loracore
-    script: str  # of sd-scripts
     words: tuple[str, ...]  # options
     kinds: Callable[[], tuple[PartKind, ...]]
     full: Callable[[], Mapping[str, Any]]  # the denoiser's configuration
     small: Mapping[str, Any]  # what is smaller in a small one
+    deep: Mapping[str, Any]  # the same in one with all of its layers; empty: the field has none
     targets: Callable[[Any], Iterable[LoraTarget]]  # of a denoiser
     blocks: Callable[[Any], Iterable[nn.Module]]  # of a denoiser
     latents: Callable[[Path, int, np.random.Generator], None]  # writes a square picture's file of so many pixels a side
@@ -65,7 +66,6 @@ def architectures() -> Mapping[str, Architecture]:
 def _sdxl() -> Architecture:
     return Architecture(
         plugin="sdxl",
-        script="sdxl_train_network.py",
         words=("--network_module", "networks.lora"),
         kinds=loracore_sdxl.parts.kinds,
         full=partial(standard_config, "unet"),
@@ -74,6 +74,7 @@ def _sdxl() -> Architecture:
             "attention_head_dim": [1, 2, 4],
             "transformer_layers_per_block": [1, 1, 1],
         },
+        deep={"block_out_channels": [32, 64, 128], "attention_head_dim": [1, 1, 2]},
         targets=_linear_targets,
         blocks=unet_blocks,
         latents=_write_sdxl_latents,
@@ -86,11 +87,11 @@ def _sdxl() -> Architecture:
 def _sd3(kind: str, small: Mapping[str, Any]) -> Architecture:
     return Architecture(
         plugin="sd3",
-        script="sd3_train_network.py",
         words=("--network_module", "networks.lora_sd3", "--t5xxl_max_token_length", str(_TOKENS)),
         kinds=loracore_sd3.parts.kinds,
         full=partial(packaged_config, "loracore_sd3", f"transformer/{kind}.json"),
         small={**small, "pos_embed_max_size": 64},
+        deep={},  # as wide as 64 times its number of layers, in sd-scripts
         targets=_sd3_targets,
         blocks=attrgetter("transformer_blocks"),
         latents=_write_sd3_latents,
@@ -99,6 +100,18 @@ def _sd3(kind: str, small: Mapping[str, Any]) -> Architecture:
         # sd-scripts has timesteps and noise levels in the weights' precision: those that bf16 holds as they are
         timesteps=(125, 250, 500),
     )
+
+
+def attention_alone(architecture: Architecture) -> Architecture:
+    """Return the architecture with four layers of each attention adapted and no others, as diffusers' scripts have it.
+
+    Our side then takes what it adapts from the file that it starts from.
+    """
+
+    def targets(denoiser: Any) -> Iterable[LoraTarget]:
+        return (target for target in architecture.targets(denoiser) if target.paths[0].endswith(_ATTENTION))
+
+    return replace(architecture, words=(*architecture.words, "--dim_from_weights"), targets=targets)
 
 
 def _linear_targets(unet: Any) -> Iterable[LoraTarget]:

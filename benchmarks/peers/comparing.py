@@ -12,7 +12,7 @@ from benchmarks.peers.blocks import Block, Ratio, ratio, read_block
 from benchmarks.peers.gate import Gate, Moved, furthest, gate, moved
 from benchmarks.peers.machine import busyness
 from benchmarks.peers.running import Place, Trainer, train
-from benchmarks.peers.work import Work, gradient_words, timed_words
+from benchmarks.peers.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ class Duel:
             ours.append(self._block(self.ours, folder / f"ours-{pair}"))
             theirs.append(self._block(self.theirs, folder / f"theirs-{pair}", ours[-1].order))
             found = ratio([ours[-1].clock], [theirs[-1].clock])
-            say(f"pair {pair + 1} of {self.pairs}: {found.middle:.2f} times {self.theirs.name}'s steps a second")
+            say(f"pair {pair + 1} of {self.pairs}: {found.middle:.2f} times {self.theirs.side.name}'s steps a second")
         busy.append(busyness(self.place.device))
         gates = [gate(a.losses, b.losses, gradient) for a, b in zip(ours, theirs, strict=True)]
-        return Comparison(self.theirs.name, furthest(gates), tuple(ours), tuple(theirs), tuple(busy))
+        return Comparison(self.theirs.side.name, furthest(gates), tuple(ours), tuple(theirs), tuple(busy))
 
     def _block(self, trainer: Trainer, out: Path, order: tuple[str, ...] = ()) -> Block:
-        done = train(trainer, self.work, timed_words(self.work.steps), out, self.place, order)
+        done = train(trainer, self.work, out, self.place, order)
         return read_block(done.record, done.started, self.warm_up)
 
     def _gradient(self, folder: Path) -> Moved:
-        work = replace(self.work, steps=1)
-        ours = train(self.ours, work, gradient_words(), folder / "gradient-ours", self.place)
+        work = replace(self.work, steps=1, gradient=True)
+        ours = train(self.ours, work, folder / "gradient-ours", self.place)
         order = read_block(ours.record, ours.started, 1).order
-        theirs = train(self.theirs, work, gradient_words(), folder / "gradient-theirs", self.place, order)
+        theirs = train(self.theirs, work, folder / "gradient-theirs", self.place, order)
         return moved(*(load_file(path) for path in (work.adapters, ours.adapters, theirs.adapters)))

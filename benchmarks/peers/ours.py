@@ -1,10 +1,11 @@
 """Our side: ``loracore train`` in a process of its own, with the work's draws in place of those of the core.
 
-``python -m benchmarks.peers.ours DRAWS RECORD WORDS…`` is that process.
+``python -m benchmarks.peers.ours WORK WORDS…`` is that process; WORK is a JSON file: paths of "draws" and "record".
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,4 +73,5 @@ def train(draws: Path, record: Path, words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
+    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.exit(train(Path(told["draws"]), Path(told["record"]), sys.argv[2:]))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.peers.sides import Side
 from benchmarks.peers.work import Work
 
 _ROOT = Path(__file__).parents[2]
@@ -19,11 +20,11 @@ _TAIL = 3000  # characters of a failed process's output
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """One side of the comparison."""
+    """One side of the comparison, as it is on this machine."""
 
-    name: str
+    side: Side
     words: tuple[str, ...] = ()  # further options of its own
-    checkout: Path | None = None  # of a peer's sources; None: ours
+    checkout: Path | None = None  # of a peer's sources
     python: str = sys.executable  # the interpreter of an environment that has what it needs
 
 
@@ -51,39 +52,37 @@ class Done:
     started: float  # s since 1970
 
 
-def train(
-    trainer: Trainer, work: Work, options: Sequence[str], out: Path, place: Place, order: Sequence[str] = ()
-) -> Done:
-    """Train in a process of its own, the ``options`` behind those of the work; a peer takes pictures in ``order``.
+def train(trainer: Trainer, work: Work, out: Path, place: Place, order: Sequence[str] = ()) -> Done:
+    """Train in a process of its own; a peer takes pictures in ``order``.
 
     Raises RuntimeError with the end of its output when it fails.
     """
     out.mkdir(parents=True)
-    done = Done(out / "record.json", out / "result" / "lora.safetensors", time.time())
-    words = [*_command(trainer, work, done, order), *work.words(done.adapters.parent), *options, *trainer.words]
+    record, result = out / "record.json", out / "result"
+    command = _command(trainer, work, record, result, order)
+    words = [*command, *trainer.side.words(work, result), *trainer.words]
+    started = time.time()
     with (out / "log.txt").open("wb") as log:
         code = subprocess.run(  # noqa: S603  # our own commands
             words, stdout=log, stderr=subprocess.STDOUT, env=place.environment(), cwd=_ROOT, check=False
         ).returncode
-    if code or not done.record.exists():
+    if code or not record.exists():
         said = (out / "log.txt").read_text(encoding="utf-8", errors="replace")[-_TAIL:]
-        message = f"{trainer.name} has failed with exit code {code}:\n{said}"
+        message = f"{trainer.side.name} has failed with exit code {code}:\n{said}"
         raise RuntimeError(message)
-    return done
+    return Done(record, result / "lora.safetensors", started)
 
 
-def _command(trainer: Trainer, work: Work, done: Done, order: Sequence[str]) -> list[str]:
-    """Return what starts the process; a peer's reads what it has to know from a file."""
-    if trainer.checkout is None:
-        module = [trainer.python, "-m", "benchmarks.peers.ours"]
-        return [*module, str(work.draws), str(done.record), "--arch", work.architecture.plugin]
+def _command(trainer: Trainer, work: Work, record: Path, result: Path, order: Sequence[str]) -> list[str]:
+    """Return what starts the process, which reads what it has to know from a file."""
     told = {
+        "checkout": str(trainer.checkout or ""),
+        "script": trainer.side.scripts.get(work.architecture.plugin),
         "draws": str(work.draws),
-        "record": str(done.record),
+        "record": str(record),
         "order": list(order),
-        "script": work.architecture.script,
-        "small": work.size.small,
+        **trainer.side.told(work, result),
     }
-    path = done.record.with_name("work.json")
+    path = record.with_name("work.json")
     path.write_text(json.dumps(told), encoding="utf-8")
-    return [trainer.python, "-m", "benchmarks.peers.sd_scripts", str(trainer.checkout), str(path)]
+    return [trainer.python, "-m", trainer.side.module, str(path)]

@@ -1,12 +1,12 @@
 """The process of sd-scripts: its own training script, run from a checkout, with the work's draws.
 
-``python -m benchmarks.peers.sd_scripts CHECKOUT WORK WORDS…``, in an environment that has what sd-scripts needs, and no
-loracore. WORK is a JSON file: paths of "draws" and "record", "script", "order" (stems of pictures), "small" (is the
-denoiser?). What is replaced, and nothing else: text encoders and VAE, which are never run, the order of the pictures,
-the random numbers of a step, and torchvision where it is missing (it turns pictures into tensors, and here latents are
-cached). SDXL's U-Net, whose sizes are written in sd-scripts' code, is read from the same file with smaller ones. The
-second attention of SD3.5 medium is cut into heads of 64 features, as the model was trained: sd-scripts cuts it into
-heads of as many features as there should be heads, which is other mathematics.
+``python -m benchmarks.peers.sd_scripts WORK WORDS…``, in an environment that has what sd-scripts needs, and no
+loracore. WORK is a JSON file: paths of "checkout", "draws" and "record", "script", "order" (stems of pictures), "small"
+(what is smaller in the denoiser, by diffusers' names). What is replaced, and nothing else: text encoders and VAE, never
+run, the order of the pictures, the random numbers of a step, and torchvision where it is missing (it turns pictures
+into tensors, and here latents are cached). SDXL's U-Net, whose sizes are written in sd-scripts' code, is read from the
+same file with smaller ones. The second attention of SD3.5 medium is cut into heads of 64 features, as the model was
+trained: sd-scripts cuts it into heads of as many features as there should be heads, which is other mathematics.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ import json
 import runpy
 import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -27,20 +25,22 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from benchmarks.peers.draws import Draws
 from benchmarks.peers.recording import Recording
+from benchmarks.peers.torchvision_names import stand_in_for_torchvision
 
 _UNET = "model.diffusion_model."
-_SMALL_WIDTH, _HEAD_WIDTH = 64, 64
+_HEAD_WIDTH = 64
 
 
-def main(checkout: Path, work: dict[str, Any], words: list[str]) -> None:
+def main(work: dict[str, Any], words: list[str]) -> None:
     """Train by these words, and write what was noted."""
-    sys.path.insert(0, str(checkout))
-    if find_spec("torchvision") is None:
-        _stand_in_for_torchvision()
+    sys.path.insert(0, work["checkout"])
+    if find_spec("torchvision") is None:  # called while sd-scripts is imported; no cached latent passes through
+        stand_in_for_torchvision(dict.fromkeys(("Compose", "ToTensor", "Normalize"), _nothing))
     recording, draws = Recording(cuda=torch.cuda.is_available()), Draws(load_file(work["draws"]))
     if work["script"].startswith("sdxl"):
-        _load_sdxl(small=work["small"])
+        _load_sdxl(work["small"])
         _draw_for_ddpm(draws)
     else:
         _load_sd3()
@@ -48,59 +48,27 @@ def main(checkout: Path, work: dict[str, Any], words: list[str]) -> None:
     _keep_the_order(work["order"])
     _watch(recording)
     sys.argv = [work["script"], *words]
-    runpy.run_path(str(checkout / work["script"]), run_name="__main__")
+    runpy.run_path(str(Path(work["checkout"], work["script"])), run_name="__main__")
     recording.write(Path(work["record"]))
 
 
-class Draws:
-    """The work's noise and timesteps, step by step."""
-
-    def __init__(self, stored: dict[str, Tensor]) -> None:
-        self.host_timesteps = stored["timesteps"]  # steps,B; sd-scripts draws them on the host
-        self.device_noise = stored["noise"]  # steps,B,C,h,w
-        self.step = -1
-
-    def next_step(self, device: torch.device) -> None:
-        """Go on; from the first step on all noise is on the device, as on the other side."""
-        self.step += 1
-        if self.step == 0:
-            self.device_noise = self.device_noise.to(device)
-
-    def timesteps(self) -> Tensor:
-        """Return the step's timesteps (B), on the host."""
-        return self.host_timesteps[self.step]
-
-    def noise(self, *_: object, **__: object) -> Tensor:
-        """Return the step's noise (B,C,h,w), whatever is asked for."""
-        return self.device_noise[self.step]
+def _nothing(*_: object) -> None:
+    """Stand for a step of a transform."""
 
 
-def _stand_in_for_torchvision() -> None:
-    """Offer the names that are called while sd-scripts is imported."""
-
-    def nothing(*_: object) -> None:
-        """Stand for a step of a transform that no cached latent passes through."""
-
-    package, transforms = ModuleType("torchvision"), ModuleType("torchvision.transforms")
-    for module in (package, transforms):
-        module.__spec__ = ModuleSpec(module.__name__, None)  # other libraries ask whether there is one
-        sys.modules[module.__name__] = module
-    vars(package)["transforms"] = transforms
-    vars(transforms).update(Compose=nothing, ToTensor=nothing, Normalize=nothing)
-
-
-def _load_sdxl(*, small: bool) -> None:
+def _load_sdxl(small: dict[str, Any] | None) -> None:
     """Have the U-Net alone read from the work's checkpoint; a small one is sd-scripts' own with smaller numbers."""
     unets: Any = importlib.import_module("library.sdxl_original_unet")
     loading: Any = importlib.import_module("library.sdxl_train_util")
     if small:
-        unets.MODEL_CHANNELS, unets.TIME_EMBED_DIM = _SMALL_WIDTH, 4 * _SMALL_WIDTH
-        whole = unets.Transformer2DModel.__init__
+        width = small["block_out_channels"][0]
+        unets.MODEL_CHANNELS, unets.TIME_EMBED_DIM = width, 4 * width
+        whole, fewer = unets.Transformer2DModel.__init__, "transformer_layers_per_block" in small
 
-        def one_block(self: nn.Module, **sizes: Any) -> None:
-            whole(self, **{**sizes, "num_transformer_layers": 1})
+        def sized(self: nn.Module, **sizes: Any) -> None:
+            whole(self, **{**sizes, **({"num_transformer_layers": 1} if fewer else {})})
 
-        unets.Transformer2DModel.__init__ = one_block
+        unets.Transformer2DModel.__init__ = sized
 
     def load(args: Any, *_: object) -> tuple[object, ...]:
         with torch.device("meta"):
@@ -205,4 +173,4 @@ def _watch(recording: Recording) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")), sys.argv[3:])
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), sys.argv[2:])

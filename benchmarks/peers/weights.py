@@ -34,7 +34,7 @@ _SMALLER: Mapping[str, Mapping[str, Any]] = {"te1": _CLIP, "te2": _CLIP, "te3": 
 def empty_denoiser(architecture: Architecture, *, small: bool) -> nn.Module:
     """Return a denoiser without weights, of the architecture's own size or a small one."""
     config = {**architecture.full(), **(architecture.small if small else {})}
-    return _built(_kind(architecture, "unet"), config)
+    return _built(kind_of(architecture, "unet"), config)
 
 
 def write_checkpoint(path: Path, architecture: Architecture, denoiser: nn.Module, *, device: str) -> None:
@@ -69,7 +69,8 @@ def write_tokenizers(folder: Path) -> None:
     tiny_models.write_t5_tokenizer(folder / "google_t5-v1_1-xxl")
 
 
-def _kind(architecture: Architecture, name: str) -> PartKind:
+def kind_of(architecture: Architecture, name: str) -> PartKind:
+    """Return how one part of the architecture's models is made: "unet"."""
     return next(kind for kind in architecture.kinds() if kind.name == name)
 
 

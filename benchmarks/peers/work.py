@@ -24,11 +24,16 @@ class Size:
     small: bool  # the denoiser
     side: int  # pixels of a picture
     pictures: int
+    deep: bool = False  # a small denoiser that has all of its layers
 
+
+_ADAMW = ("--optimizer_type", "AdamW", "--learning_rate", "1e-4")
+_DESCENT = ("--optimizer_type", "SGD", "--learning_rate", "1", "--max_grad_norm", "0")
 
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
         "tiny": Size(small=True, side=64, pictures=32),
+        "deep": Size(small=True, side=64, pictures=32, deep=True),
         "low": Size(small=False, side=128, pictures=8),
         "full": Size(small=False, side=1024, pictures=64),
     }
@@ -47,6 +52,7 @@ class Work:
     rank: int
     checkpointing: bool
     device: str  # "cpu", in float32, or "cuda", in bf16
+    gradient: bool = False  # adapters move by their gradient as it is, in place of AdamW
 
     @property
     def model(self) -> Path:
@@ -74,17 +80,8 @@ class Work:
         yield from ("--output_dir", str(out), "--output_name", "lora", "--save_precision", "float")
         yield from ("--save_model_as", "safetensors")
         yield from (("--gradient_checkpointing",) if self.checkpointing else ())
-
-
-def timed_words(steps: int) -> tuple[str, ...]:
-    """Return the options of the runs that are timed."""
-    return ("--optimizer_type", "AdamW", "--learning_rate", "1e-4", "--max_train_steps", str(steps))
-
-
-def gradient_words() -> tuple[str, ...]:
-    """Return the options of a run whose adapters move by their first gradient, as it is."""
-    descent = ("--optimizer_type", "SGD", "--learning_rate", "1", "--max_grad_norm", "0")
-    return (*descent, "--max_train_steps", "1")
+        yield from (_DESCENT if self.gradient else _ADAMW)
+        yield from ("--max_train_steps", str(self.steps))
 
 
 def write_work(work: Work) -> None:

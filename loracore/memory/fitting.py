@@ -18,10 +18,8 @@ from loracore.memory.checkpointing import checkpoint_blocks
 from loracore.memory.quantised.forms import FORMS
 from loracore.memory.quantised.storing import quantise
 from loracore.memory.sharding import check_shardable, sharded_parameters
-from loracore.types import Models, Part
+from loracore.types import DENOISER, Models, Part
 
-#: The denoiser's name among ``Models.modules`` and ``Models.blocks``.
-_DENOISER = "unet"
 _EVERY_PART: frozenset[Part] = frozenset({"text", "vae", "denoiser"})
 
 
@@ -81,7 +79,7 @@ def fit_models(
     store_weights(models, dtype, config, device)
     waiting = {id(parameter) for parameter in sharded_parameters(models)} if sharded else set[int]()
     if swapped:
-        blocks = models.blocks[_DENOISER]
+        blocks = models.blocks[DENOISER]
         swap_blocks(blocks, swapped, device)
         waiting = {id(one) for at in rotating_places(len(blocks), swapped) for one in frozen_tensors(blocks[at])}
     for name, module in models.modules().items():
@@ -96,7 +94,7 @@ def store_weights(models: Models, dtype: torch.dtype, config: Config, device: to
     """
     form = FORMS.get(config[ModelOptions].base_model_precision)
     if form is not None and models.denoiser is not None:
-        quantise(float8.linear_layers(models.blocks.get(_DENOISER) or [models.denoiser]), form, device, dtype)
+        quantise(float8.linear_layers(models.blocks.get(DENOISER) or [models.denoiser]), form, device, dtype)
     for name, module in models.modules().items():
         if name != "vae":
             _use_float8(module, models.blocks.get(name, ()), dtype, store=_stores_float8(name, config))
@@ -111,17 +109,17 @@ def spare_activations(models: Models, config: Config) -> None:
     swapped = _blocks_to_swap(models, config)
     for name, blocks in models.blocks.items():
         some = range(len(blocks)) if options.gradient_checkpointing else _checkpointed(models, config, name)
-        rotating = set(rotating_places(len(blocks), swapped)) if swapped and name == _DENOISER else set()
+        rotating = set(rotating_places(len(blocks), swapped)) if swapped and name == DENOISER else set()
         chosen = [blocks[place] for place in some if place not in rotating]
         checkpoint_blocks(chosen, inputs_on_host=options.cpu_offload_checkpointing)
 
 
-def _checkpointed(models: Models, config: Config, name: str = _DENOISER) -> Sequence[int]:
+def _checkpointed(models: Models, config: Config, name: str = DENOISER) -> Sequence[int]:
     """Return the places of those blocks of a part that alone forget their activations."""
     wanted = sorted(set(config[ModelOptions].checkpointed_blocks))
-    if not wanted or name != _DENOISER or models.denoiser is None:
+    if not wanted or name != DENOISER or models.denoiser is None:
         return ()
-    blocks = len(models.blocks.get(_DENOISER, ()))
+    blocks = len(models.blocks.get(DENOISER, ()))
     strangers = [place for place in wanted if not 0 <= place < blocks]
     if strangers:
         message = f"checkpointed_blocks: this denoiser has no block {strangers[0]}: it names {blocks}"
@@ -131,7 +129,7 @@ def _checkpointed(models: Models, config: Config, name: str = _DENOISER) -> Sequ
 
 
 def _parts(models: Models) -> Collection[Part]:
-    names = {_DENOISER: "denoiser", "vae": "vae"}
+    names = {DENOISER: "denoiser", "vae": "vae"}
     return {names.get(name, "text") for name in models.modules()}
 
 
@@ -140,7 +138,7 @@ def _blocks_to_swap(models: Models, config: Config) -> int:
     wanted = config[ModelOptions].blocks_to_swap
     if not wanted or models.denoiser is None:
         return 0
-    blocks = len(models.blocks.get(_DENOISER, ()))
+    blocks = len(models.blocks.get(DENOISER, ()))
     limit = blocks - SLOTS
     if wanted > limit:
         message = f"blocks_to_swap = {wanted} is too much for a model of {blocks} blocks: {SLOTS} need a place at once"
@@ -162,7 +160,7 @@ def _check_shared_form(config: Config) -> None:
 
 def _stores_float8(name: str, config: Config) -> bool:
     options = config[ModelOptions]
-    return options.fp8_base or (options.fp8_base_unet and name == _DENOISER)
+    return options.fp8_base or (options.fp8_base_unet and name == DENOISER)
 
 
 def _use_float8(module: nn.Module, blocks: Sequence[nn.Module], dtype: torch.dtype, *, store: bool) -> None:

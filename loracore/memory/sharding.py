@@ -13,14 +13,12 @@ from torch import nn
 
 from loracore.config.sharding import Sharding
 from loracore.errors import LoracoreError
-from loracore.types import Models
-
-_DENOISER = "unet"
+from loracore.types import DENOISER, Models
 
 
 def sharded_parameters(models: Models) -> Sequence[nn.Parameter]:
     """Return the weights that are shared: those of the denoiser's blocks, but for single numbers."""
-    blocks = models.blocks.get(_DENOISER, ())
+    blocks = models.blocks.get(DENOISER, ())
     return [parameter for block in blocks for parameter in block.parameters() if parameter.dim()]
 
 
@@ -46,7 +44,7 @@ def shard_blocks(models: Models, device: torch.device, processes: int, sharding:
     shared = {id(parameter) for parameter in sharded_parameters(models)}
     whole = {parameter for parameter in models.denoiser.parameters() if id(parameter) not in shared}
     # The denoiser itself comes last and shares nothing: it lets torch gather a block while another is computed.
-    for module in (*models.blocks[_DENOISER], models.denoiser):
+    for module in (*models.blocks[DENOISER], models.denoiser):
         fully_shard(
             module, mesh=mesh, reshard_after_forward=sharding.reshard, offload_policy=offload, ignored_params=whole
         )

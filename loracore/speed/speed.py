@@ -20,10 +20,7 @@ from loracore.speed.compiling import Compiler
 from loracore.speed.cuda_recording import CudaRecorder
 from loracore.speed.graphs import GraphedModule
 from loracore.speed.news import News
-from loracore.types import Models
-
-#: The denoiser's name among ``Models.blocks``.
-_DENOISER = "unet"
+from loracore.types import DENOISER, Models
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -121,7 +118,7 @@ def _check_backend(config: Config) -> None:
 
 def _convolves(models: Models) -> bool:
     """Tell whether the denoiser's blocks, or it itself where it names none, hold convolutions."""
-    blocks = models.blocks.get(_DENOISER, ())
+    blocks = models.blocks.get(DENOISER, ())
     return convolves(blocks or ([] if models.denoiser is None else [models.denoiser]))
 
 

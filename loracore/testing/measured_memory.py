@@ -20,6 +20,7 @@ from loracore.training.planning.largest_batch import largest_batch
 from loracore.training.planning.memory_plan import memory_plan
 from loracore.training.planning.on_meta import tensors_of
 from loracore.training.run import Run
+from loracore.types import DENOISER
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class MeasuredSteps:
 def _waiting(run: Run) -> Iterator[Tensor]:
     """Give what waits in host memory: on the CPU it is of the same kind as what does not."""
     swapped = run.config[ModelOptions].blocks_to_swap
-    blocks = run.steps.forward.models.blocks.get("unet", ())
+    blocks = run.steps.forward.models.blocks.get(DENOISER, ())
     if swapped:
         for place in rotating_places(len(blocks), swapped):
             yield from frozen_tensors(blocks[place])

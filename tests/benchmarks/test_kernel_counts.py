@@ -27,6 +27,13 @@ def test_a_full_size_step_asks_for_no_more_operations_than_it_did() -> None:
     assert found.total <= min(LIMIT, RISE * kept), found.launches.most_common(20)
 
 
+@pytest.mark.slow
+def test_a_full_size_step_with_normed_queries_asks_for_no_more_either() -> None:
+    found = count("SD3.5 medium", "ours")
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))["SD3.5 medium"]
+    assert found.total <= RISE * kept, found.launches.most_common(20)
+
+
 def test_a_whole_step_adds_little_and_makes_nobody_wait() -> None:
     found = count_whole("SDXL")
     kept = json.loads(KEPT.read_text(encoding="utf-8"))["SDXL"]

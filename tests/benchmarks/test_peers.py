@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,19 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.peers import ours
-from benchmarks.peers.__main__ import parser, unmeasured
+from benchmarks.peers.__main__ import parser, rivals, undriven, unmeasured
 from benchmarks.peers.architectures import architectures
 from benchmarks.peers.blocks import Block, marked_steps, middle, ratio, read_block
 from benchmarks.peers.comparing import Comparison
 from benchmarks.peers.gate import Moved, furthest, gate, moved
 from benchmarks.peers.page import table
-from benchmarks.peers.work import Size, Work, gradient_words, timed_words, write_work
+from benchmarks.peers.sides import ours as our_side
+from benchmarks.peers.weights import empty_denoiser
+from benchmarks.peers.work import Size, Work, write_work
 
 STEPS = 3
 SAME = Moved(cosine=1.0, length=1.0)
-Run = Callable[[str, tuple[str, ...]], Path]
+Run = Callable[[Work], Path]
 
 
 def block(*seconds: float, losses: tuple[float, ...] = (1.0, 2.0)) -> Block:
@@ -103,6 +106,28 @@ def test_blocks_that_would_measure_nothing_are_refused_at_once(words: str, why: 
     assert why in (unmeasured(parser().parse_args(["--out", "here", *words.split()])) or "")
 
 
+def test_a_peer_without_a_script_for_the_architecture_is_refused_at_once() -> None:
+    words = ["--out", "here", "--sd_scripts", "there", "--diffusers", "there"]
+    assert undriven(parser().parse_args(words)) is None
+    assert "diffusers" in (undriven(parser().parse_args([*words, "--arch", "sd3-medium"])) or "")
+
+
+def test_a_deep_model_is_small_and_has_all_layers() -> None:
+    sdxl = architectures()["sdxl"]
+    deep = empty_denoiser(replace(sdxl, small=sdxl.deep), small=True)
+    assert len(list(sdxl.targets(deep))) == 722
+    assert sum(one.numel() for one in deep.parameters()) < 1e8
+    words = ["--out", "x", "--size", "deep", "--arch", "sd3-medium"]
+    assert "deep" in (undriven(parser().parse_args(words)) or "")
+
+
+def test_peers_are_those_whose_checkouts_are_given() -> None:
+    words = ["--out", "here", "--diffusers", "there", "--diffusers_words", "--rank 4"]
+    (found,) = rivals(parser().parse_args(words))
+    assert (found.side.name, found.words) == ("diffusers", ("--rank", "4"))
+    assert rivals(parser().parse_args(["--out", "here"])) == []
+
+
 @pytest.mark.parametrize("words", ["", "--steps 2 --warm_up 1", "--device cuda --steps 40 --warm_up 25"])
 def test_blocks_that_measure_something_are_not(words: str) -> None:
     assert unmeasured(parser().parse_args(["--out", "here", *words.split()])) is None
@@ -131,11 +156,11 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def run(work: Work, tmp_path: Path) -> Run:
-    def train(name: str, words: tuple[str, ...]) -> Path:
-        out, arch = tmp_path / name, work.architecture.plugin
-        assert ours.train(work.draws, tmp_path / f"{name}.json", ["--arch", arch, *work.words(out), *words]) == 0
-        return out / "lora.safetensors"
+def run(tmp_path: Path) -> Run:
+    def train(work: Work) -> Path:
+        words = list(our_side().words(work, tmp_path))
+        assert ours.train(work.draws, tmp_path / "record.json", words) == 0
+        return tmp_path / "lora.safetensors"
 
     return train
 
@@ -143,8 +168,8 @@ def run(work: Work, tmp_path: Path) -> Run:
 def test_our_side_trains_on_what_the_files_hold(
     work: Work, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained = run("timed", timed_words(STEPS))
-    found = read_block(tmp_path / "timed.json", started=0, warm_up=1)
+    trained = run(work)
+    found = read_block(tmp_path / "record.json", started=0, warm_up=1)
     assert len(found.losses) == STEPS == len(found.clock) + 1
     assert sorted(found.order[:4]) == ["0000", "0000", "0001", "0001"]
     assert set(load_file(work.adapters)) == set(load_file(trained))
@@ -154,6 +179,6 @@ def test_our_side_trains_on_what_the_files_hold(
 
 
 def test_our_sides_gradient_is_what_its_adapters_move_by(work: Work, run: Run) -> None:
-    start, moved = load_file(work.adapters), load_file(run("gradient", gradient_words()))
+    start, moved = load_file(work.adapters), load_file(run(replace(work, steps=1, gradient=True)))
     ways = {name: tensor - start[name] for name, tensor in moved.items() if "lora" in name and "alpha" not in name}
     assert all(way.abs().max() > 0 for way in ways.values())

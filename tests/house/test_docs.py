@@ -65,6 +65,7 @@ SWITCHES = {
     "small",
     *("size", "device", "batch", "checkpointing", "pairs", "steps", "warm_up", "our_words"),  # of benchmarks.peers
     *("sd_scripts", "sd_scripts_python", "sd_scripts_words", "threads"),
+    *("diffusers", "diffusers_python", "diffusers_words", "dataloader_num_workers"),  # the last is diffusers' script's
     "model",  # of benchmarks/first_step.py
     "picture",  # of `loracore inspect`
     *("kind", "into"),  # of `loracore new-plugin`

@@ -1,8 +1,11 @@
-"""What runs lose step by step, in whichever form frozen weights are stored: the gate of docs/quantised-weights.md."""
+"""How a model with weights in fewer bits stays with the wide one: its gradients, its targets, and what runs lose.
+
+The gate of the losses is that of docs/quantised-weights.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,10 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loracore import Models, hookimpl
+from loracore import Config, LoraTarget, Models, hookimpl
 from loracore.cli.request import read_request
 from loracore.config.datasets import read_datasets
-from loracore.memory.fitting import fit_models
+from loracore.memory.fitting import fit_models, store_weights
 from loracore.memory.quantised.forms import FORMS
 from loracore.training.train import train
 from tests.loracore.memory.adapted import CPU, adapt, memory_config
@@ -78,6 +81,28 @@ def early_gradients(models: Models, answer: Callable[[], Tensor], form: str = "g
     return torch.cat([one.flatten() for one in found if one is not None]).double()
 
 
-def cosine(found: Tensor, expected: Tensor) -> float:
-    """Return how alike the gradients of two models point."""
-    return functional.cosine_similarity(found, expected, dim=0).item()
+def assert_near(form: str, found: Tensor, wide: Tensor) -> None:
+    """Gradients point where the wide model's do, and are not the very same."""
+    assert COSINES[form] < functional.cosine_similarity(found, wide, dim=0).item() < 1 - 1e-7
+
+
+def assert_within_gate(model: Path, folder: Path, *words: str) -> None:
+    """Losses in every form stay within the gate, and are not the very same."""
+    shares = gate_shares(model, folder, *words)
+    assert shares.keys() == FORMS.keys()
+    assert {form: share for form, share in shares.items() if not 0 < share < GATE} == {}
+
+
+def targets_kept(
+    every: Callable[[Models, Config], Sequence[LoraTarget]], models: Models, config: Config
+) -> Sequence[LoraTarget]:
+    """Store the weights as the options ask and return the targets, which are those of the wide model."""
+    wide = [_told(target) for target in every(models, config)]
+    store_weights(models, torch.float32, config)
+    found = every(models, config)
+    assert [_told(target) for target in found] == wide
+    return found
+
+
+def _told(target: LoraTarget) -> tuple[str, Sequence[str], Sequence[int]]:
+    return target.key, target.paths, [len(layer.weight) for layer in target.layers]

@@ -8,14 +8,13 @@ from functools import partial
 import torch
 from diffusers import UNet2DConditionModel
 
-from loracore import Config, ConfigError, ModelOptions, Models, Part, PartNames
-from loracore.diffusion.files.base_parts import base_parts, separate_parts, tell_replaced
+from loracore import Config, ConfigError, Models, Part, PartNames
+from loracore.diffusion.files.base_parts import found_parts, tell_replaced
 from loracore.diffusion.files.folders import packaged_config
-from loracore.diffusion.files.loading import Precision, building_quietly, check_parts, fill_part
+from loracore.diffusion.files.loading import building_quietly, check_parts, fill_part, precisions
 from loracore.diffusion.files.model_marks import check_marks
 from loracore.diffusion.files.part_kinds import clip_kind, denoiser_kind, models_of, public, vae_kind
-from loracore.diffusion.files.parts import EmptyParts, PartKind, names_in_files, standard_parts, wanted
-from loracore.diffusion.options import VaeOptions
+from loracore.diffusion.files.parts import EmptyParts, PartKind, names_in_files, wanted
 from loracore.diffusion.text.clip_text import encoder_layers
 from loracore.diffusion.text.text_tokenizers import tokenizers_for
 from loracore_sd15 import recognition
@@ -28,9 +27,8 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     """Return the named parts, frozen, in ``dtype``; on "meta" no weights are read, and no model is needed."""
     on_meta = device.type == "meta"
     empty = _empty_parts(parts, config, dtype, filled=not on_meta)
-    vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
-    precisions = dict.fromkeys(empty, Precision(dtype)) | {"vae": Precision(vae, matrices=vae)}
-    modules = {name: fill_part(part, device, precisions[name]) for name, part in empty.items()}
+    kept = precisions(empty, dtype, config)
+    modules = {name: fill_part(part, device, kept[name]) for name, part in empty.items()}
     return models_of(modules, unet_blocks, {} if on_meta else tokenizers_for(empty, config), block_groups)
 
 
@@ -70,10 +68,8 @@ def unet_blocks(unet: UNet2DConditionModel) -> list[torch.nn.Module]:
 
 def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, filled: bool = True) -> EmptyParts:
     """Return the parts without weights, checked against their files; unless they are to be filled, none is needed."""
-    chosen = wanted(kinds(), parts)
-    found = separate_parts(chosen, kinds(), config)
-    rest = [kind for kind in chosen if kind.name not in found]
-    unnamed = not filled and config[ModelOptions].pretrained_model_name_or_path is None
-    others = standard_parts(rest) if unnamed else base_parts(rest, config, recognition, half_first=dtype == torch.half)
-    check_parts([*found.values(), *others.values()], weights_needed=filled)
-    return {**found, **others}
+    every, half_first = kinds(), dtype == torch.float16
+    chosen = wanted(every, parts)
+    found = found_parts(chosen, every, config, recognition, half_first=half_first, any_size=not filled)
+    check_parts(found.values(), weights_needed=filled)
+    return found

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from loracore.diffusion.attention.rms import normed
+from loracore.diffusion.attention.signatures import signed
 from loracore.networks.grouped import project
 
 
@@ -19,6 +21,7 @@ class GroupedJointAttention:
     result can then be taken apart again without a copy, and the gradients of both parts become one in one operation.
     """
 
+    @signed
     def __call__(
         self,
         attn: Any,
@@ -42,8 +45,7 @@ class GroupedJointAttention:
 def _heads(attn: Any, projected: Sequence[Tensor], norm_query: Any, norm_key: Any) -> Sequence[Tensor]:
     """Return queries, keys and values by head (B,T,heads,d), normed where the model does."""
     query, key, value = (one.view(*one.shape[:2], attn.heads, -1) for one in projected)
-    query = query if norm_query is None else norm_query(query)
-    return query, key if norm_key is None else norm_key(key), value
+    return normed(norm_query, query), normed(norm_key, key), value
 
 
 def _attended(several: Sequence[Tensor]) -> Tensor:

@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
+from loracore.diffusion.attention.rms import normed
+from loracore.diffusion.attention.signatures import signed
 from loracore.networks.grouped import project
 
 
@@ -17,6 +19,7 @@ class GroupedAttention:
     output divided by 1 would be an operation more, and another one in the backward pass.
     """
 
+    @signed
     def __call__(
         self,
         attn: Any,
@@ -32,10 +35,7 @@ class GroupedAttention:
             query = attn.to_q(hidden_states)
             key, value = project((attn.to_k, attn.to_v), encoder_hidden_states)
         query, key, value = (one.view(*one.shape[:2], attn.heads, -1).transpose(1, 2) for one in (query, key, value))
-        if attn.norm_q is not None:
-            query = attn.norm_q(query)
-        if attn.norm_k is not None:
-            key = attn.norm_k(key)
+        query, key = normed(attn.norm_q, query), normed(attn.norm_k, key)
         mask = None if attention_mask is None else _mask(attn, attention_mask, key)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # B, heads, T, d
         output: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(2))

@@ -12,7 +12,15 @@ from loracore.config.config import Config
 from loracore.config.options import ModelOptions
 from loracore.diffusion.files.folders import LocalFolder, ModelFolder, given_path, open_folder
 from loracore.diffusion.files.foreign import ADAPTERS
-from loracore.diffusion.files.parts import EmptyParts, PartKind, Reading, Shapes, file_parts, folder_parts
+from loracore.diffusion.files.parts import (
+    EmptyParts,
+    PartKind,
+    Reading,
+    Shapes,
+    file_parts,
+    folder_parts,
+    standard_parts,
+)
 from loracore.diffusion.files.vae_parts import check_latents, lone_folder_part
 from loracore.diffusion.files.weights import Weights, open_weights
 from loracore.diffusion.options import VaeOptions
@@ -31,6 +39,31 @@ class Checks(Protocol):
 
     def check_folder(self, folder: ModelFolder) -> None:
         """Raise DataError for a folder of another architecture."""
+
+
+def found_parts(
+    chosen: Sequence[PartKind],
+    every: Sequence[PartKind],
+    config: Config,
+    checks: Checks,
+    *,
+    half_first: bool,
+    any_size: bool,
+    files: Mapping[str, str | None] = _NONE,
+) -> EmptyParts:
+    """Return the chosen parts of ``every``, empty: from files of their own, else from the base model.
+
+    With ``any_size`` no base model at all means the architecture's own sizes. An optional part that is nowhere is left
+    out. Raises LoracoreError as `separate_parts` and `base_parts` do.
+    """
+    own = separate_parts(chosen, every, config, files)
+    rest = [kind for kind in chosen if kind.name not in own]
+    if any_size and config[ModelOptions].pretrained_model_name_or_path is None:
+        others = standard_parts(rest)
+    else:
+        others = base_parts(rest, config, checks, half_first=half_first)
+    both = {**own, **others}
+    return {kind.name: both[kind.name] for kind in chosen if kind.name in both}
 
 
 def base_parts(kinds: Sequence[PartKind], config: Config, checks: Checks, *, half_first: bool) -> EmptyParts:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from loracore.config.config import Config
 from loracore.diffusion.files.weights import Weights
+from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.quiet import quiet_libraries
 from loracore.errors import ConfigError, DataError, Problem
 from loracore.weights.layout import Names
@@ -115,6 +116,12 @@ class Precision:
         if matrix:
             chosen = self.matrices or (_FP8 if in_fp8 else self.rest)
         return torch.float32 if chosen == torch.float16 and key.endswith(self.float32) else chosen
+
+
+def precisions(parts: Iterable[str], dtype: torch.dtype, config: Config) -> dict[str, Precision]:
+    """Return the precision of each part, by its name: ``dtype``, but of the VAE float32 with no_half_vae."""
+    vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
+    return dict.fromkeys(parts, Precision(dtype)) | {"vae": Precision(vae, matrices=vae)}
 
 
 def check_parts(parts: Iterable[EmptyPart], *, weights_needed: bool) -> None:

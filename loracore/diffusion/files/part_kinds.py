@@ -15,7 +15,7 @@ from loracore.diffusion.files.parts import PartKind, Settings, Shapes
 from loracore.diffusion.files.weight_names import any_clip_names, any_vae_names, clip_names, open_clip_names, t5_names
 from loracore.diffusion.text.clip_text import encoder_layers
 from loracore.diffusion.text.t5_encoder import build_t5, t5_blocks
-from loracore.types import Models
+from loracore.types import DENOISER, Models
 from loracore.weights.layout import Names, same_names
 
 _PROJECTION = "text_projection.weight"
@@ -106,7 +106,7 @@ def denoiser_kind(
     def names(module: nn.Module, in_file: Collection[str]) -> Names:
         return _closest((original_names(module), same_names(module.state_dict())), frozenset(in_file))
 
-    return PartKind("unet", "denoiser", label, *place, build, standard, config_of, names, bare=bare)
+    return PartKind(DENOISER, "denoiser", label, *place, build, standard, config_of, names, bare=bare)
 
 
 def identity_projection(module: nn.Module, in_file: Collection[str]) -> Mapping[str, Tensor]:
@@ -133,11 +133,11 @@ def models_of(
     Attention of the denoiser computes its projections of one input together from here on.
     ``block_groups`` makes what ``Models`` says of the denoiser's blocks, of an architecture that groups them.
     """
-    text = {name: module for name, module in modules.items() if name not in {"vae", "unet"}}
-    denoiser = modules.get("unet")
+    text = {name: module for name, module in modules.items() if name not in {"vae", DENOISER}}
+    denoiser = modules.get(DENOISER)
     blocks: dict[str, Sequence[nn.Module]] = {name: _text_blocks(module) for name, module in text.items()}
     if denoiser is not None:
-        blocks["unet"] = tuple(denoiser_blocks(denoiser))
+        blocks[DENOISER] = tuple(denoiser_blocks(denoiser))
     groups = {} if denoiser is None or block_groups is None else block_groups(denoiser)
     together = () if denoiser is None else _grouped(denoiser)
     return Models(text, modules.get("vae"), denoiser, blocks, extras, block_groups=groups, together=together)

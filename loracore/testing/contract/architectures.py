@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from loracore.testing.contract.batch_checks import batch_faults
 from loracore.testing.contract.bench import Bench, bench
 from loracore.testing.contract.cache_checks import cache_faults
 from loracore.testing.contract.encoding_checks import encoding_faults
-from loracore.testing.contract.faults import CannotGoOn, ContractError, Fault, gathered
+from loracore.testing.contract.faults import CannotGoOn, Fault, gathered
 from loracore.testing.contract.model_checks import model_faults
 from loracore.testing.contract.module_checks import implementations, module_faults
 from loracore.testing.contract.result_checks import result_faults
 from loracore.testing.contract.run_checks import run_faults
 from loracore.testing.contract.step_checks import first_steps, step_faults
-from loracore.testing.contract.subject import Subject, subject
+from loracore.testing.contract.subject import Subject, examine
 from loracore.testing.contract.target_checks import target_faults
-from loracore.testing.installing import toys_installed
 
 #: Without an answer to these there is no run, and the core has none of its own.
 REQUIRED = ("load_models", "encode_text", "encode_images", "lora_targets", "noise_latents", "predict_noise")
@@ -36,11 +31,7 @@ def check_architecture(name: str, **options: Any) -> None:  # whatever a configu
     steps with the toy network, several times, on pictures of ``write_pictures``. A check that an earlier fault makes
     pointless is left out. Raises PluginError when no such architecture is installed.
     """
-    with toys_installed(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        examined = subject("architecture", name, options, Path(folder))
-        found = architecture_faults(examined)
-    if found:
-        raise ContractError(examined.title, found)
+    examine("architecture", name, options, architecture_faults)
 
 
 def architecture_faults(examined: Subject) -> Sequence[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -13,7 +14,7 @@ import torch
 from loracore.config.config import Config
 from loracore.config.datasets import read_datasets
 from loracore.errors import LoracoreError, PluginError
-from loracore.testing.contract.faults import CannotGoOn, Fault, raised_at
+from loracore.testing.contract.faults import CannotGoOn, Fault, any_error_is, raised_at
 from loracore.testing.contract.subject import Subject
 from loracore.types import Framing, Models, Part
 
@@ -34,10 +35,8 @@ class Bench:
         Raises CannotGoOn when the hook raises, or answers anything but these kinds of things.
         """
         asked: Callable[..., Any] = vars(self.plugins.hook)[hook]
-        try:
+        with any_error_is(partial(self._raised, hook)):
             answer = asked(**arguments, config=self.config)
-        except Exception as error:
-            raise CannotGoOn(self._raised(hook, error)) from error
         if not isinstance(answer, kind):
             wanted = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
             message = f"returns {'None' if answer is None else type(answer).__name__}, not {wanted}"
@@ -48,9 +47,8 @@ class Bench:
         """Return the fault of a hook that raises, or that the core finds wanting."""
         if isinstance(error, PluginError):  # of what it gives, not where: it has given it
             return self.fault(hook, error.problems[0].message, error.problems[0].fix)
-        message = f"raises {type(error).__name__}: {error}"
         fix = "mend what it says" if isinstance(error, LoracoreError) else "mend this line, or what it is given"
-        return Fault(hook, raised_at(error, self.subject.plugin.module), message, fix)
+        return self.subject.raised(hook, fix, error)
 
     def load(self, *parts: Part, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Models:
         """Return parts of the base model; raises CannotGoOn when they cannot be had."""
@@ -77,24 +75,20 @@ class Bench:
 
 def bench(subject: Subject) -> Bench:
     """Return the run of a plugin, its options read; raises CannotGoOn when they cannot be."""
-    try:
+    with any_error_is(partial(unread, subject)):
         request = subject.request()
         datasets = read_datasets(request.config, request.document)
-    except Exception as error:  # a stranger's check_options may raise whatever it likes
-        raise CannotGoOn(unread(subject, error)) from error
     return Bench(subject, request.plugins, request.config.with_datasets(datasets))
 
 
 def unread(subject: Subject, error: Exception) -> Fault:
     """Return the fault of options that cannot be read: of ``check_options``, or of what the checks were given."""
-    where, said = raised_at(error, subject.plugin.module), f"raises {type(error).__name__}: {error}"
     if not isinstance(error, LoracoreError):
-        return Fault(
-            "check_options", where, said, "mend this line: it is asked with every default, and without data sets"
-        )
+        fix = "mend this line: it is asked with every default, and without data sets"
+        return subject.raised("check_options", fix, error)
     problem = error.problems[0]
     named = re.search(r"the hook '(\w+)'", problem.message)
     if isinstance(error, PluginError) and named:
         return subject.fault(named[1], problem.message, problem.fix)
     fix = "give the options that its runs need, or mend check_options"
-    return Fault("options of a run", where, str(error), fix)
+    return Fault("options of a run", raised_at(error, subject.plugin.module), str(error), fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from loracore.config.datasets import read_datasets
 from loracore.hookspecs import hookimpl
 from loracore.noise.rng import SampleRng
 from loracore.testing.contract.annotations import accepts_answer
-from loracore.testing.contract.faults import CannotGoOn, Fault, raised_at
+from loracore.testing.contract.faults import Fault, any_error_is, gathered
 from loracore.testing.contract.module_checks import implementations
 from loracore.testing.contract.probing import copied, differing, generator_states, global_seed, tensors_in
 from loracore.testing.contract.reruns import broken_off
@@ -59,7 +60,7 @@ def answer_faults(subject: Subject) -> Iterator[Fault]:
     own = implementations(subject)
     for call in _calls(subject).values():
         if call.hook in own:
-            yield from _of_call(subject, call, wrapped=is_wrapper(own[call.hook]))
+            yield from gathered(partial(_of_call, subject, call, wrapped=is_wrapper(own[call.hook])))
 
 
 def _calls(subject: Subject) -> Mapping[str, Call]:
@@ -75,20 +76,14 @@ def _calls(subject: Subject) -> Mapping[str, Call]:
             found[hook] = Call(hook, dict(arguments), outcome.get_result())
 
     request.plugins.add_hookcall_monitoring(lambda *_: None, after)
-    try:
+    with any_error_is(partial(broken_off, subject)):
         train(request.config, request.plugins, read_datasets(request.config, request.document), request.notes)
-    except Exception as error:  # whatever these options lead to
-        raise CannotGoOn(broken_off(subject, error)) from error
     return found
 
 
 def _of_call(subject: Subject, call: Call, *, wrapped: bool) -> Iterator[Fault]:
-    try:
+    with any_error_is(partial(subject.raised, call.hook, "mend this line")):
         first, second = (_asked(subject, call, seed) for seed in (1, 2))
-    except Exception as error:  # noqa: BLE001  # a stranger's hook may raise whatever it likes
-        message = f"raises {type(error).__name__}: {error}"
-        yield Fault(call.hook, raised_at(error, subject.plugin.module), message, "mend this line")
-        return
     problem = _missing(call, first.answer, wrapped=wrapped) or _misshapen(call, first.answer)
     if problem is not None:
         yield subject.fault(call.hook, *problem)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pluggy
-import torch
 
 from loracore import hookspecs
 from loracore.defaults import DEFAULT_PLUGINS
@@ -18,11 +15,10 @@ from loracore.testing.contract.bench import bench, unread
 from loracore.testing.contract.cache_checks import cache_faults
 from loracore.testing.contract.extension_answers import answer_faults, is_wrapper
 from loracore.testing.contract.extension_options import option_effect_faults
-from loracore.testing.contract.faults import ContractError, Fault, gathered
+from loracore.testing.contract.faults import Fault, any_error_is, gathered
 from loracore.testing.contract.module_checks import implementations, module_faults
 from loracore.testing.contract.reruns import rerun_faults, trained
-from loracore.testing.contract.subject import Subject, subject
-from loracore.testing.installing import toys_installed
+from loracore.testing.contract.subject import Subject, examine
 
 
 def check_extension(name: str, **options: Any) -> None:  # whatever a configuration file may hold
@@ -33,12 +29,7 @@ def check_extension(name: str, **options: Any) -> None:  # whatever a configurat
     such a run never calls (``generate_images``, ``weight_names``, …) are looked at by name and arguments alone. Takes
     some seconds, and one run more for every option of its own.
     """
-    with toys_installed(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        own = {"console_log_level": "ERROR", **options}
-        examined = subject("extension", name, own, Path(folder))
-        found = extension_faults(examined)
-    if found:
-        raise ContractError(examined.title, found)
+    examine("extension", name, {"console_log_level": "ERROR", **options}, extension_faults)
 
 
 def extension_faults(examined: Subject) -> Sequence[Fault]:
@@ -76,14 +67,19 @@ def _answered_by_default() -> frozenset[str]:
     return frozenset(name for name, one in callers.items() if one.get_hookimpls())
 
 
-def _request_faults(examined: Subject) -> Iterator[Fault]:
-    try:
+def _request_faults(examined: Subject) -> Sequence[Fault]:
+    with any_error_is(partial(_unread, examined)):
         examined.request()
-    except ConfigError as error:
-        fix = "give check_extension the options that its runs need"
-        yield examined.fault("options", f"a run is refused: {error}", fix)
-    except Exception as error:  # noqa: BLE001  # whatever it raises is its fault
-        yield unread(examined, error)
+    return ()
+
+
+def _unread(examined: Subject, error: Exception) -> Fault:
+    """Return the fault of options that cannot be read."""
+    if not isinstance(error, ConfigError):
+        return unread(examined, error)
+    return examined.fault(
+        "options", f"a run is refused: {error}", "give check_extension the options that its runs need"
+    )
 
 
 def _cache_faults(examined: Subject) -> Iterator[Fault]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
@@ -56,6 +57,18 @@ def gathered(*checks: Callable[[], Iterable[Fault]]) -> list[Fault]:
         except CannotGoOn as end:
             found[end.fault] = None
     return list(found)
+
+
+@contextmanager
+def any_error_is(fault_of: Callable[[Exception], Fault]) -> Iterator[None]:
+    """Have whatever is raised here end the check with the fault that is made of it: a stranger's code may raise it.
+
+    The CannotGoOn has the exception as its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise CannotGoOn(fault_of(error)) from error
 
 
 def place(code: Callable[..., Any] | type | object) -> str:

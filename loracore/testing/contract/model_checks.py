@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
 from torch import nn
 
 from loracore.testing.contract.bench import META, Bench
-from loracore.testing.contract.faults import CannotGoOn, Fault, gathered
-from loracore.types import Models, Part
+from loracore.testing.contract.faults import CannotGoOn, Fault, any_error_is, gathered
+from loracore.types import DENOISER, Models, Part
 
 _HALF = torch.bfloat16
 
@@ -25,15 +25,16 @@ def model_faults(bench: Bench) -> list[Fault]:
     return gathered(partial(_header_faults, bench), *checks)
 
 
-def _header_faults(bench: Bench) -> Iterator[Fault]:
+def _header_faults(bench: Bench) -> Sequence[Fault]:
     """Have the headers looked at, as before the first phase: nothing may be wrong with a model that loads."""
-    try:
+    with any_error_is(partial(_refused_header, bench)):
         vars(bench.plugins.hook)["check_models"](parts=frozenset({"text", "vae", "denoiser"}), config=bench.config)
-    except Exception as error:  # noqa: BLE001  # whatever it raises is its fault, or that of the options
-        message = f"raises {type(error).__name__}: {error}"
-        yield bench.fault(
-            "check_models", message, "give check_architecture a model that loads, or mend this look at it"
-        )
+    return ()
+
+
+def _refused_header(bench: Bench, error: Exception) -> Fault:
+    message = f"raises {type(error).__name__}: {error}"
+    return bench.fault("check_models", message, "give check_architecture a model that loads, or mend this look at it")
 
 
 def _part_faults(bench: Bench, part: Part) -> Iterator[Fault]:
@@ -54,9 +55,9 @@ def _part_faults(bench: Bench, part: Part) -> Iterator[Fault]:
 
 def _asked(models: Models, part: Part) -> tuple[bool, list[str]]:
     """Return whether the part lacks, and what is there that was not asked for."""
-    named = {"text": list(models.text), "vae": ["vae"], "denoiser": ["unet"]}[part]
+    named = {"text": list(models.text), "vae": ["vae"], "denoiser": [DENOISER]}[part]
     there = models.modules()
-    extra = ["denoiser" if name == "unet" else name for name in there if name not in named]
+    extra = ["denoiser" if name == DENOISER else name for name in there if name not in named]
     return not named or any(name not in there for name in named), extra
 
 

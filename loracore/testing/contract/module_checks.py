@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from types import FunctionType
 from typing import Any, get_type_hints
 
@@ -17,7 +18,7 @@ from loracore.config.options import CORE_OPTIONS
 from loracore.errors import PluginError, did_you_mean
 from loracore.plugin_faults import unknown_hook
 from loracore.testing.contract.annotations import wrong_annotations
-from loracore.testing.contract.faults import Fault, gathered, place, raised_at
+from loracore.testing.contract.faults import Fault, any_error_is, gathered, place
 from loracore.testing.contract.importing import import_faults
 from loracore.testing.contract.subject import Subject
 
@@ -85,16 +86,15 @@ def _annotation_faults(name: str, implementation: Hook) -> Iterator[Fault]:
 
 
 def option_faults(subject: Subject) -> Iterator[Fault]:
-    """Give what is wrong with the answer of ``options``: its tables, their fields and defaults."""
+    """Give what is wrong with the answer of ``options``: its tables, their fields and defaults.
+
+    Raises CannotGoOn where it has none.
+    """
     answer = implementations(subject).get("options")
     if answer is None:
         return
-    try:
+    with any_error_is(partial(subject.raised, "options", "return a tuple of option tables")):
         tables = answer()
-    except Exception as error:  # noqa: BLE001  # whatever it raises is its fault
-        message = f"raises {type(error).__name__}: {error}"
-        yield Fault("options", raised_at(error, subject.plugin.module), message, "return a tuple of option tables")
-        return
     if not isinstance(tables, tuple | list) or not all(isinstance(table, type) for table in tables):
         message = f"returns {type(tables).__name__} {tables!r}, no tuple of classes"
         yield subject.fault("options", message, "return the option dataclasses: return (MyOptions,)")

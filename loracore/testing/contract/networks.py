@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from loracore.errors import LoracoreError
 from loracore.networks.adapter import Adapter
@@ -17,13 +13,12 @@ from loracore.testing.contract.adapter_file_checks import file_faults
 from loracore.testing.contract.adapter_trial import Trial
 from loracore.testing.contract.bench import unread
 from loracore.testing.contract.building_checks import building_faults
-from loracore.testing.contract.faults import ContractError, Fault, gathered
+from loracore.testing.contract.faults import Fault, any_error_is, gathered
 from loracore.testing.contract.module_checks import module_faults
 from loracore.testing.contract.network_runs import run_faults
 from loracore.testing.contract.size_checks import size_faults
-from loracore.testing.contract.subject import Subject, subject
+from loracore.testing.contract.subject import Subject, examine
 from loracore.testing.contract.tiny_layouts import LAYOUTS
-from loracore.testing.installing import toys_installed
 
 _HOOK = "build_adapter"
 #: What `unread` calls options that are the user's own affair.
@@ -40,12 +35,8 @@ def check_network(name: str, **options: Any) -> None:  # whatever a configuratio
     looked at in front of layers of a few numbers, then it trains the toy architecture for a few steps, several times.
     A target may be refused (LoracoreError) or left alone (None), but not all of them. Takes some seconds.
     """
-    with toys_installed(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        own = {"max_train_steps": _STEPS, "console_log_level": "ERROR", **options}
-        examined = subject("network", name, own, Path(folder))
-        found = network_faults(examined)
-    if found:
-        raise ContractError(examined.title, found)
+    own = {"max_train_steps": _STEPS, "console_log_level": "ERROR", **options}
+    examine("network", name, own, network_faults)
 
 
 def network_faults(examined: Subject) -> Sequence[Fault]:
@@ -59,11 +50,8 @@ def network_faults(examined: Subject) -> Sequence[Fault]:
 
 def _adapter_faults(examined: Subject) -> Iterator[Fault]:
     """Give the faults of the adapters of every layout."""
-    try:
+    with any_error_is(partial(_unread, examined)):
         request = examined.request()
-    except Exception as error:  # noqa: BLE001  # a stranger's hook may raise whatever it likes
-        yield _unread(examined, error)
-        return
     refused: list[str] = []
     for layout in LAYOUTS:
         trial = Trial(examined, request.plugins.hook, request.config, layout)
@@ -75,7 +63,7 @@ def _adapter_faults(examined: Subject) -> Iterator[Fault]:
             yield trial.raised(_HOOK, error)
         else:
             if isinstance(adapter, Adapter):
-                yield from _of_layout(trial)
+                yield from gathered(partial(_of_layout, trial))
             elif adapter is None:
                 refused.append(f"{layout.title}: None")
             else:
@@ -93,18 +81,16 @@ def _unread(examined: Subject, error: Exception) -> Fault:
     return examined.fault("options", f"a run is refused: {error}", "give check_network the options it needs")
 
 
-def _of_layout(trial: Trial) -> Iterator[Fault]:
-    """Give the faults of one layout's adapters; the later ones are looked for where the earlier ones are not."""
-    try:
+def _of_layout(trial: Trial) -> Sequence[Fault]:
+    """Return the faults of one layout's adapters; the later ones are looked for where the earlier ones are not."""
+    with any_error_is(partial(trial.raised, _HOOK)):
         found = list(building_faults(trial))
         if not found and trial.layout is LAYOUTS[0]:  # others may have options of their own
             found = list(size_faults(trial))
         if not found:
             found = list(forward_faults(trial))
             found += file_faults(trial, merged=not found)
-        yield from found
-    except Exception as error:  # noqa: BLE001  # as above
-        yield trial.raised(_HOOK, error)
+    return found
 
 
 def _each_once(found: Sequence[Fault]) -> list[Fault]:

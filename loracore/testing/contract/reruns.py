@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from loracore.hookspecs import hookimpl
-from loracore.testing.contract.faults import CannotGoOn, Fault, place, raised_at
+from loracore.testing.contract.faults import CannotGoOn, Fault, any_error_is, place
 from loracore.testing.contract.subject import Subject
 from loracore.training.run import Run
 from loracore.training.steps.control import Interrupted
@@ -21,10 +22,8 @@ _LOOSE = "mend it; the toys of loracore.testing answer the other hooks"
 
 def trained(subject: Subject, name: str, *watchers: object, **options: object) -> Mapping[str, Tensor]:
     """Return the tensors of the file that a run of a few steps leaves; raises CannotGoOn when it breaks off."""
-    try:
+    with any_error_is(partial(broken_off, subject)):
         return load_file(subject.train(name, *watchers, **options))
-    except Exception as error:  # a stranger's plugin may raise whatever it likes
-        raise CannotGoOn(broken_off(subject, error)) from error
 
 
 def broken_off(subject: Subject, error: Exception) -> Fault:
@@ -34,8 +33,7 @@ def broken_off(subject: Subject, error: Exception) -> Fault:
         frames.append(step.tb_frame.f_code)
         step = step.tb_next
     own = [code.co_name for code in frames if code.co_filename == subject.module.__file__]
-    where = raised_at(error, subject.plugin.module)
-    return Fault(own[-1] if own else "a run", where, f"raises {type(error).__name__}: {error}", _LOOSE)
+    return subject.raised(own[-1] if own else "a run", _LOOSE, error)
 
 
 def rerun_faults(subject: Subject, first: Mapping[str, Tensor]) -> Iterator[Fault]:
@@ -75,11 +73,10 @@ class _Stop:
 def _state(subject: Subject) -> str:
     """Return the folder of the state behind step 1."""
     try:
-        subject.train("resumed", _Stop())
+        with any_error_is(partial(broken_off, subject)):
+            subject.train("resumed", _Stop())
     except Interrupted as stop:
         if stop.state is not None:
             return str(stop.state)
-    except Exception as error:
-        raise CannotGoOn(broken_off(subject, error)) from error
     message = "a run that is stopped behind step 1 leaves no state"
     raise CannotGoOn(Fault("a resumed run", place(subject.module), message, _RESUME))

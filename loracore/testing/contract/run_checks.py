@@ -18,7 +18,7 @@ from loracore.testing.contract.reruns import differing, rerun_faults, trained
 from loracore.testing.contract.target_checks import HOOK, places
 from loracore.training.assembly.run_network import trained_kinds
 from loracore.training.run import Run
-from loracore.types import LoraTarget
+from loracore.types import DENOISER, LoraTarget
 
 _TOY = "toy"
 _CUT = "compute without .detach() and torch.no_grad(), from weights that are not all 0"
@@ -65,7 +65,7 @@ def _other_part_faults(bench: Bench) -> Iterator[Fault]:
     """Train what the run itself does not: the denoiser alone, or the text encoders too, where these have places."""
     alone = bench.config[NetworkOptions].network_train_unet_only
     if not any(
-        target.part != "unet" and target.rank != 0
+        target.part != DENOISER and target.rank != 0
         for target in places(bench, bench.load("text", "denoiser", device=META))
     ):
         return
@@ -86,7 +86,7 @@ def _gradient_faults(bench: Bench, watch: _Watch) -> Iterator[Fault]:
         own = [target.key for target in expecting if target.part == part]
         lacking = [key for key in own if key not in watch.reached]
         if len(lacking) == len(own):
-            hook = "predict_noise" if part == "unet" else "encode_text"
+            hook = "predict_noise" if part == DENOISER else "encode_text"
             yield bench.fault(hook, f"no adapter of {part} gets a gradient", _CUT)
         elif lacking:
             message = f"{len(lacking)} adapters never get a gradient: {', '.join(lacking[:3])}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -10,12 +11,14 @@ from typing import Any
 
 import pluggy
 import tomli_w
+import torch
 
 from loracore.cli.request import Request, read_request
 from loracore.errors import PluginError
 from loracore.hookspecs import API_VERSION
 from loracore.plugins import InstalledPlugin, Kind, find_plugin, import_plugin
 from loracore.testing.contract.faults import ContractError, Fault, place, raised_at
+from loracore.testing.installing import toys_installed
 from loracore.testing.tiny_data import write_pictures
 from loracore.testing.tiny_run import tiny_options, train_here
 
@@ -52,10 +55,26 @@ class Subject:
         """Return a fault of one of its hooks, with the place of its implementation."""
         return Fault(hook, place(vars(self.module).get(hook, self.module)), message, fix)
 
+    def raised(self, hook: str, fix: str, error: Exception) -> Fault:
+        """Return the fault that a hook raises something, with the plugin's own line."""
+        return Fault(hook, raised_at(error, self.plugin.module), f"raises {type(error).__name__}: {error}", fix)
+
     def _written(self, options: Mapping[str, Any]) -> Path:
         path = self.folder / "run.toml"
         path.write_text(tomli_w.dumps({**self.options, **options}), encoding="utf-8")
         return path
+
+
+def examine(kind: Kind, name: str, options: Mapping[str, Any], faults: Callable[[Subject], Sequence[Fault]]) -> None:
+    """Look at an installed plugin as `subject` gives it, and raise ContractError with the faults that are found.
+
+    Its folder is gone afterwards, the toys stand beside it, and torch's generator is put back to where it stood.
+    """
+    with toys_installed(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        examined = subject(kind, name, options, Path(folder))
+        found = faults(examined)
+    if found:
+        raise ContractError(examined.title, found)
 
 
 def subject(kind: Kind, name: str, options: Mapping[str, Any], folder: Path) -> Subject:

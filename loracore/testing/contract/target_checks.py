@@ -11,7 +11,7 @@ from torch import nn
 from loracore.testing.contract.bench import META, Bench
 from loracore.testing.contract.faults import CannotGoOn, Fault, gathered
 from loracore.testing.contract.prefix_checks import prefix_faults
-from loracore.types import LoraTarget, Models
+from loracore.types import DENOISER, LoraTarget, Models
 
 HOOK = "lora_targets"
 
@@ -56,7 +56,7 @@ def _whole_faults(bench: Bench) -> Iterator[Fault]:
 
 def _denoiser_faults(bench: Bench) -> Iterator[Fault]:
     """Of the denoiser alone no place of a text encoder is given, and none is lost."""
-    every = [target.key for target in places(bench, bench.load("text", "denoiser")) if target.part == "unet"]
+    every = [target.key for target in places(bench, bench.load("text", "denoiser")) if target.part == DENOISER]
     alone = [target.key for target in places(bench, bench.load("denoiser"))]
     if every != alone:
         message = "with the denoiser alone its places are others than beside the text encoders"
@@ -92,7 +92,7 @@ def _layer_faults(bench: Bench, target: LoraTarget, models: Models) -> Iterator[
 
 def _block_faults(bench: Bench, target: LoraTarget, models: Models) -> Iterator[Fault]:
     known = [name for names in models.block_groups.values() for name in names]
-    if known and target.part == "unet" and target.block is not None and target.block not in known:
+    if known and target.part == DENOISER and target.block is not None and target.block not in known:
         message = f"'{target.key}' is of block '{target.block}', which is not among Models.block_groups"
         yield bench.fault(HOOK, message, "name blocks in both alike: block-wise options count them")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loracore.types import LoraTarget
+from loracore.types import DENOISER, LoraTarget
 
 _INPUTS = 6
 
@@ -36,7 +36,7 @@ class Layout:
             layers = tuple(self._layer(count).requires_grad_(requires_grad=False) for count in self.outputs)
         placed = tuple(layer.eval().to(device, dtype) for layer in layers)
         paths = tuple(f"layer{index}" for index in range(len(placed)))
-        return LoraTarget(self.key, placed, paths, "unet", separate=self.separate)
+        return LoraTarget(self.key, placed, paths, DENOISER, separate=self.separate)
 
     def inputs(self, number: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return inputs of two samples, (2,3,6) or (2,6,5,5); another number gives others of the same shape."""

@@ -55,7 +55,7 @@ from loracore.training.updates.optimizers import describe
 from loracore.training.uploading.uploads import Uploads
 from loracore.training.validation.record import Record
 from loracore.training.watchdogs.unmoved import Movement
-from loracore.types import Models, Part
+from loracore.types import DENOISER, Models, Part
 from loracore.weights.merge.base_weights import base_weights_metadata
 
 
@@ -146,7 +146,7 @@ def _steps(plan: Plan, loaded: _Loaded) -> Steps:
 def _record(loaded: _Loaded) -> None:
     """Let the denoiser's passes be recorded where that is asked for, the optimizer having laid out the parameters."""
     network = loaded.network
-    own = [entry.adapter for entry in network.entries if entry.target.part == "unet"]
+    own = [entry.adapter for entry in network.entries if entry.target.part == DENOISER]
     parameters = [one for adapter in own for one in adapter.parameters() if one.requires_grad]
     loaded.speed.record(loaded.models, parameters, lambda: network.multiplier, network.prepared)
 

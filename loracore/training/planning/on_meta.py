@@ -17,7 +17,7 @@ from loracore.training.assembly.plan import Plan
 from loracore.training.assembly.run_network import attach, started_network
 from loracore.training.assembly.run_targets import run_targets
 from loracore.training.assembly.text_split import split_text
-from loracore.types import Models, Part
+from loracore.types import DENOISER, Models, Part
 
 META = torch.device("meta")
 
@@ -39,7 +39,7 @@ class OnMeta:
         """Return some parts of the models, named as `load_models` knows them."""
         names, models = set(parts), self.models
         text = {name: one for name, one in models.text.items() if names & {"text", name}}
-        denoiser = {"unet"} & set(models.blocks) if "denoiser" in names else set[str]()
+        denoiser = {DENOISER} & set(models.blocks) if "denoiser" in names else set[str]()
         return replace(
             models,
             text=text,

@@ -39,7 +39,7 @@ from loracore.training.planning.largest_batch import LargestBatch
 from loracore.training.planning.on_meta import META, OnMeta
 from loracore.training.planning.optimizer_size import OptimizerSize, optimizer_size, update_size
 from loracore.training.steps.step import PRESERVING, Forward
-from loracore.types import Examples, Framing, Models
+from loracore.types import DENOISER, Examples, Framing, Models
 
 _AROUND = "kept around blocks"
 
@@ -65,7 +65,7 @@ class Stepping:
     @property
     def blocks(self) -> Sequence[nn.Module]:
         """Those of the denoiser."""
-        return self.models.blocks.get("unet", ())
+        return self.models.blocks.get(DENOISER, ())
 
     def count(self, treatment: Treatment) -> StepCount:
         """Return a step's peak under a treatment; each is gone through once."""

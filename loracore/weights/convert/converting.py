@@ -13,7 +13,7 @@ from tqdm import tqdm
 from loracore.config.config import Config
 from loracore.errors import DataError, LoracoreError
 from loracore.networks.spellings import base_model
-from loracore.types import LoraTarget, Models, Part
+from loracore.types import DENOISER, LoraTarget, Models, Part
 from loracore.weights.convert.diffusers_to_kohya import kohya_pieces
 from loracore.weights.convert.kohya_keys import known_keys
 from loracore.weights.convert.kohya_modules import KohyaFile
@@ -74,7 +74,7 @@ def convert(hook: pluggy.HookRelay, config: Config, source: Path, output: Output
         parts=denoiser | text_parts(file.by_key), device=torch.device("meta"), dtype=torch.float32, config=config
     )
     targets: Sequence[LoraTarget] = hook.lora_targets(models=models, config=config)
-    base = _Base(models, targets, hook.weight_names(parts=denoiser, config=config)["unet"].diffusers)
+    base = _Base(models, targets, hook.weight_names(parts=denoiser, config=config)[DENOISER].diffusers)
     shares = Shares()
     weights = BaseWeights.of(hook, config, models, targets) if output.new_rank else BaseWeights(config, {}, {})
     nearest = Nearest(hook, config, file, weights, output.new_rank or 0, shares)

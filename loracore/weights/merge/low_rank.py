@@ -16,7 +16,7 @@ from loracore.weights.singular import Singular, of_product
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class LowRank:
+class FactorPair:
     """The change scale · up · down, float32."""
 
     up: Tensor  # outputs, rank[, 1, 1]
@@ -33,14 +33,14 @@ def is_low_rank(names: Collection[str]) -> bool:
     return {DOWN, UP} <= set(names) <= {DOWN, UP, ALPHA, MID}
 
 
-def low_rank(tensors: Mapping[str, Tensor]) -> LowRank:
+def low_rank(tensors: Mapping[str, Tensor]) -> FactorPair:
     """Return a module's factors; a third one becomes a part of down, which changes nothing."""
     up, down = tensors[UP].float(), tensors[DOWN].float()
     alpha = alpha_of(tensors)
     scale = 1.0 if alpha is None else alpha / len(down)
     if MID in tensors:  # change[o, i, k, l] = Σ up[o, p] mid[p, q, k, l] down[q, i]
         down = folded(tensors[MID], down)
-    return LowRank(up, down, scale)
+    return FactorPair(up, down, scale)
 
 
 def change_shape(shapes: Mapping[str, Shape]) -> Shape | None:
@@ -54,7 +54,7 @@ def change_shape(shapes: Mapping[str, Shape]) -> Shape | None:
     return (up[0], *down[1:]) if mid is None else (up[0], down[1], *mid[2:])
 
 
-def stacked(parts: Sequence[tuple[LowRank, float]], dtype: torch.dtype) -> dict[str, Tensor]:
+def stacked(parts: Sequence[tuple[FactorPair, float]], dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the module that changes what the parts change together, each with its ratio: their ranks side by side.
 
     Where all scales are one, alpha keeps it and factors keep their numbers; otherwise they go into up, once.
@@ -74,7 +74,7 @@ def truncated(singular: Singular, rank: int, dtype: torch.dtype) -> dict[str, Te
     return {ALPHA: torch.tensor(alpha), DOWN: down, UP: up if scale == 1 else up / scale}
 
 
-def decomposed(parts: Sequence[tuple[LowRank, float]]) -> Singular:
+def decomposed(parts: Sequence[tuple[FactorPair, float]]) -> Singular:
     """Return the decomposition of what the parts change together, each with its ratio."""
     ups = [part.up * (part.scale * ratio) for part, ratio in parts]
     return of_product(torch.cat(ups, dim=1), torch.cat([part.down for part, _ in parts]))

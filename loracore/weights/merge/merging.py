@@ -17,7 +17,7 @@ from loracore.config.config import Config
 from loracore.config.options import ModelOptions
 from loracore.errors import DataError, Problem
 from loracore.networks.rates import is_text, part_of
-from loracore.types import LoraTarget, Models
+from loracore.types import DENOISER, LoraTarget, Models
 from loracore.weights.casting import cast
 from loracore.weights.extract.layer_weights import weight_paths
 from loracore.weights.layout import FileTensor, PartNames
@@ -101,7 +101,7 @@ def _check_parts(networks: Sequence[Weighted], names: Mapping[str, PartNames], c
     problems = []
     for network in networks:
         parts = {part_of(key) for key in network.file.by_key}
-        lacking = sorted(part for part in parts - set(names) if part == "unet" or is_text(part))
+        lacking = sorted(part for part in parts - set(names) if part == DENOISER or is_text(part))
         if lacking:
             message = f"the file trains {', '.join(lacking)}, but only {', '.join(names)} are written"
             problems.append(Problem(message, str(network.file.path), how_to_write(config)))

@@ -7,13 +7,12 @@ from dataclasses import asdict, fields, replace
 
 import torch
 
-from loracore import Config, ConfigError, ModelOptions, Models, NetworkOptions, Part, PartNames
-from loracore.diffusion.files.base_parts import base_parts, separate_parts, tell_replaced
-from loracore.diffusion.files.loading import Precision, check_device, check_parts, fill_part
+from loracore import Config, ConfigError, Models, NetworkOptions, Part, PartNames
+from loracore.diffusion.files.base_parts import found_parts, tell_replaced
+from loracore.diffusion.files.loading import check_device, check_parts, fill_part, precisions
 from loracore.diffusion.files.part_kinds import models_of
-from loracore.diffusion.files.parts import EmptyParts, names_in_files, standard_parts, wanted
+from loracore.diffusion.files.parts import EmptyParts, names_in_files, wanted
 from loracore.diffusion.findings import tell_absent
-from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.positions import check_resolutions
 from loracore.diffusion.text.t5_encoder import t5_precision
 from loracore.diffusion.text.text_tokenizers import tokenizers_for
@@ -35,11 +34,10 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
     empty = _empty_parts(parts, config, dtype, any_size=on_meta)
     check_parts(empty.values(), weights_needed=not on_meta)
     extras = tokenizers_for(empty, config, wordless=on_meta)
-    vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
-    places = dict.fromkeys(empty, (device, Precision(dtype))) | {"vae": (device, Precision(vae, matrices=vae))}
+    kept = precisions(empty, dtype, config) | {"te3": t5_precision(own.t5xxl_dtype, dtype)}
     t5_device = device if on_meta or own.t5xxl_device is None else torch.device(own.t5xxl_device)
-    places["te3"] = (t5_device, t5_precision(own.t5xxl_dtype, dtype))
-    modules = {name: fill_part(part, *places[name]) for name, part in empty.items()}
+    places = dict.fromkeys(empty, device) | {"te3": t5_device}
+    modules = {name: fill_part(part, places[name], kept[name]) for name, part in empty.items()}
     models = models_of(modules, lambda transformer: transformer.transformer_blocks, extras)
     return replace(models, placed=frozenset({"te3"} if own.t5xxl_device else ()))
 
@@ -71,17 +69,14 @@ def file_names(parts: frozenset[Part], config: Config) -> Mapping[str, PartNames
 
 def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, any_size: bool = False) -> EmptyParts:
     """Return the parts without weights; a file of its own comes before the base model."""
-    every = kinds(config[NetworkOptions].network_weights)
-    chosen = wanted(every, parts)
-    found = separate_parts(chosen, every, config, asdict(config[Sd3Options]))
     # Pictures are encoded with the VAE, but a checkpoint may be rewritten without one.
-    rest = [replace(kind, optional=kind.optional or any_size) if kind.name == "vae" else kind for kind in chosen]
-    rest = [kind for kind in rest if kind.name not in found]
-    if any_size and config[ModelOptions].pretrained_model_name_or_path is None:
-        others = standard_parts(rest)
-    else:
-        others = base_parts(rest, config, recognition, half_first=dtype == torch.float16)
-    both: EmptyParts = {kind.name: part for kind in chosen if (part := found.get(kind.name) or others.get(kind.name))}
-    if "vae" in both:
-        recognition.check_channels(both["vae"].config["latent_channels"], both["vae"].folder)
-    return both
+    every = [
+        replace(kind, optional=kind.optional or any_size) if kind.name == "vae" else kind
+        for kind in kinds(config[NetworkOptions].network_weights)
+    ]
+    own, half_first = asdict(config[Sd3Options]), dtype == torch.float16
+    chosen = wanted(every, parts)
+    found = found_parts(chosen, every, config, recognition, half_first=half_first, any_size=any_size, files=own)
+    if "vae" in found:
+        recognition.check_channels(found["vae"].config["latent_channels"], found["vae"].folder)
+    return found

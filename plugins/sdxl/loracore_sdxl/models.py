@@ -11,15 +11,14 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
 from loracore import Config, ModelOptions, Models, Part, PartNames
-from loracore.diffusion.files.base_parts import base_parts, open_file, separate_parts, tell_replaced
+from loracore.diffusion.files.base_parts import found_parts, open_file, tell_replaced
 from loracore.diffusion.files.config_shapes import guesses_untold
 from loracore.diffusion.files.folders import given_path
-from loracore.diffusion.files.loading import Precision, check_parts, fill_part
+from loracore.diffusion.files.loading import check_parts, fill_part, precisions
 from loracore.diffusion.files.model_marks import check_marks
 from loracore.diffusion.files.part_kinds import models_of
-from loracore.diffusion.files.parts import EmptyParts, names_in_files, standard_parts, wanted
+from loracore.diffusion.files.parts import EmptyParts, names_in_files, wanted
 from loracore.diffusion.files.written_marks import MARK_TENSORS
-from loracore.diffusion.options import VaeOptions
 from loracore.diffusion.text.text_tokenizers import tokenizers_for
 from loracore.weights.layout import same_names
 from loracore_sdxl import recognition
@@ -39,9 +38,8 @@ def load(parts: frozenset[Part], device: torch.device, dtype: torch.dtype, confi
         empty = _empty_parts(parts, config, dtype, any_size=on_meta)
     check_parts(empty.values(), weights_needed=not on_meta)
     tokenizers = tokenizers_for(empty, config, wordless=on_meta)
-    vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
-    precisions = dict.fromkeys(empty, Precision(dtype)) | {"vae": Precision(vae, matrices=vae)}
-    modules = {name: fill_part(part, device, precisions[name]) for name, part in empty.items()}
+    kept = precisions(empty, dtype, config)
+    modules = {name: fill_part(part, device, kept[name]) for name, part in empty.items()}
     return models_of(modules, unet_blocks, tokenizers, block_groups)
 
 
@@ -93,11 +91,5 @@ def _pairs(resnets: Sequence[nn.Module], attentions: Sequence[nn.Module], *, mid
 
 def _empty_parts(parts: frozenset[Part], config: Config, dtype: torch.dtype, *, any_size: bool = False) -> EmptyParts:
     """Return the parts without weights; with ``any_size`` no model at all means SDXL's own sizes."""
-    chosen = wanted(kinds(), parts)
-    found = separate_parts(chosen, kinds(), config)
-    rest = [kind for kind in chosen if kind.name not in found]
-    if any_size and config[ModelOptions].pretrained_model_name_or_path is None:
-        others = standard_parts(rest)
-    else:
-        others = base_parts(rest, config, recognition, half_first=dtype == torch.float16)
-    return {kind.name: found.get(kind.name) or others[kind.name] for kind in chosen}
+    every, half_first = kinds(), dtype == torch.float16
+    return found_parts(wanted(every, parts), every, config, recognition, half_first=half_first, any_size=any_size)

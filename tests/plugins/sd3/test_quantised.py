@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from loracore_sd3 import targets
 from torch import Tensor
 
-from loracore.memory.fitting import store_weights
 from loracore.memory.quantised.forms import FORMS
 from loracore.memory.quantised.linear import QuantisedLinear
 from tests.loracore.memory.adapted import models_of
 from tests.loracore.memory.test_joint_blocks import answer, joint_transformer
-from tests.plugins.loss_curves import COSINES, GATE, cosine, early_gradients, gate_shares
+from tests.plugins.loss_curves import assert_near, assert_within_gate, early_gradients, targets_kept
 from tests.plugins.sd3.runs import DENOISER, config_of, loaded
 
 
@@ -31,19 +29,13 @@ def wide() -> Tensor:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_point_where_those_of_the_wide_model_do(form: str, wide: Tensor) -> None:
-    assert COSINES[form] < cosine(gradients(form), wide) < 1 - 1e-7
+    assert_near(form, gradients(form), wide)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_targets_are_those_of_the_wide_model(folder: Path, form: str) -> None:
     config = config_of(folder, base_model_precision=form)
-    models = loaded(folder, DENOISER)
-    expected = [
-        (one.key, one.paths, [len(layer.weight) for layer in one.layers]) for one in targets.every(models, config)
-    ]
-    store_weights(models, torch.float32, config)
-    found = list(targets.every(models, config))
-    assert [(one.key, one.paths, [len(layer.weight) for layer in one.layers]) for one in found] == expected
+    found = targets_kept(targets.every, loaded(folder, DENOISER), config)
     inside = [layer for one in found if one.block is not None for layer in one.layers]
     assert inside
     assert all(isinstance(layer, QuantisedLinear) for layer in inside)
@@ -52,6 +44,4 @@ def test_targets_are_those_of_the_wide_model(folder: Path, form: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_losses_stay_within_the_gate(folder: Path, tmp_path: Path) -> None:
-    shares = gate_shares(folder, tmp_path, "--arch", "sd3")
-    assert shares.keys() == FORMS.keys()
-    assert {form: share for form, share in shares.items() if not 0 < share < GATE} == {}
+    assert_within_gate(folder, tmp_path, "--arch", "sd3")

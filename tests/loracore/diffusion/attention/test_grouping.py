@@ -89,6 +89,18 @@ def test_joint_attention_is_that_of_diffusers(kind: str) -> None:
     assert_same(outcome(module, tensors), expected)
 
 
+@pytest.mark.parametrize("kind", ["normed", "second"])
+def test_frozen_norms_are_those_of_diffusers_too(kind: str) -> None:
+    """In float32: diffusers computes the mean of squares in it, whatever the precision is."""
+    module = attention(**JOINT[kind]).float().requires_grad_(requires_grad=False)
+    tensors = {"hidden_states": torch.randn(2, 5, WIDTH)}
+    if kind != "second":
+        tensors["encoder_hidden_states"] = torch.randn(2, 4, WIDTH)
+    expected = outcome(module, tensors)
+    group_attention(module)
+    torch.testing.assert_close(outcome(module, tensors), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "options",
     [

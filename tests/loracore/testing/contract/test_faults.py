@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from loracore.testing.contract.faults import CannotGoOn, ContractError, Fault, gathered, place, raised_at
+from loracore.testing.contract.faults import (
+    CannotGoOn,
+    ContractError,
+    Fault,
+    any_error_is,
+    gathered,
+    place,
+    raised_at,
+)
 
 SMALL, LARGE = Fault("options", "a.py:1", "it is small", "enlarge it"), Fault("demo", "a.py", "it is large", "cut it")
 
@@ -18,6 +27,18 @@ def stopping() -> Iterator[Fault]:
 
 def test_what_a_check_found_before_it_could_not_go_on_is_kept_and_said_once() -> None:
     assert gathered(stopping, lambda: [LARGE, SMALL]) == [SMALL, LARGE]
+
+
+def test_whatever_is_raised_ends_a_check_with_the_fault_that_is_made_of_it() -> None:
+    def raising() -> Iterator[Fault]:
+        yield SMALL
+        with any_error_is(lambda error: replace(LARGE, message=str(error))):
+            raise OSError("enough")
+
+    assert gathered(raising) == [SMALL, replace(LARGE, message="enough")]
+    with pytest.raises(CannotGoOn) as caught:
+        list(raising())
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_an_error_says_every_fault_with_its_place_and_cure() -> None:

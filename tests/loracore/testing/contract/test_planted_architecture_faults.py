@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.planted_toy import (
@@ -17,10 +14,9 @@ from tests.planted_toy import (
     PREDICTION,
     TARGETS,
     TEXT,
-    Planted,
     assert_told,
-    planted_toy,
 )
+from tests.planting import Planted
 
 #: Has the name there when the hooks run.
 IMPORTED = (
@@ -30,12 +26,6 @@ IMPORTED = (
 
 #: Nothing but imports stand at a process's first check: they are no test's own time.
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted]:
-    with planted_toy(tmp_path, monkeypatch) as check:
-        yield check
 
 
 # ---- the module -----------------------------------------------------------------------------------------------------

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-from loracore.testing import ContractError, check_extension, install_metadata
-
-#: Replaces pieces of the extension's source and checks the plugin that this makes.
-Check = Callable[..., None]
+from loracore.testing import check_extension
+from tests.planting import Plant, Planted, assert_told_at
 
 MODULE = "planted_extension"
 SOURCE = '''\
@@ -83,127 +78,100 @@ def predict_noise() -> Generator[None, Prediction, Prediction]:
 """
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+assert_told = partial(assert_told_at, rf"{MODULE}\.py(:\d+)?")
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Check]:
-    site = tmp_path / "site"
-    install_metadata(site, "loracore-planted", "0.3", {"loracore.extensions": {"planted": MODULE}})
-    monkeypatch.syspath_prepend(str(site))
-
-    def checked(*changes: tuple[str, str], more: str = "") -> None:
-        source = SOURCE
-        for old, new in changes:
-            assert source.count(old) == 1
-            source = source.replace(old, new)
-        (site / f"{MODULE}.py").write_text(source + more, encoding="utf-8")
-        check_extension("planted")
-
-    yield checked
-    sys.modules.pop(MODULE, None)
+def planted(plant: Plant) -> Planted:
+    return plant("extension", {MODULE: SOURCE}, check_extension)
 
 
-def planted(check: Check, *changes: tuple[str, str], more: str = "") -> ContractError:
-    """Return what is said of the extension with these changes."""
-    with pytest.raises(ContractError) as caught:
-        check(*changes, more=more)
-    assert str(caught.value).startswith("extension 'planted' (loracore-planted 0.3) breaks the contract")
-    return caught.value
+def test_an_extension_without_faults_passes(planted: Planted) -> None:
+    planted.passes()
 
 
-def assert_told(error: ContractError, hook: str, *words: str) -> None:
-    """Look for a fault of this hook, in the planted file, that says these words."""
-    own = [str(fault) for fault in error.faults if fault.hook == hook]
-    assert any(all(word in said for word in words) for said in own), str(error)
-    assert all(re.search(rf"\({MODULE}\.py(:\d+)?\)", said) for said in own), str(error)
-
-
-def test_an_extension_without_faults_passes(check: Check) -> None:
-    check()
-
-
-def test_a_wrapper_that_yields_but_returns_none(check: Check) -> None:
-    error = planted(check, (ANSWER, "    weights * batch.sigma\n"))
+def test_a_wrapper_that_yields_but_returns_none(planted: Planted) -> None:
+    error = planted((ANSWER, "    weights * batch.sigma\n"))
     assert_told(error, "loss_weighting", "yields but returns None", "return the answer: `answer = yield`")
 
 
-def test_a_prediction_that_is_written_into(check: Check) -> None:
-    error = planted(check, (ANSWER, "    prediction.output.mul_(0.5)\n" + ANSWER))
+def test_a_prediction_that_is_written_into(planted: Planted) -> None:
+    error = planted((ANSWER, "    prediction.output.mul_(0.5)\n" + ANSWER))
     assert_told(error, "loss_weighting", "writes into", "prediction.output", "dataclasses.replace")
 
 
-def test_weights_that_are_written_into(check: Check) -> None:
-    error = planted(check, (ANSWER, "    return weights.mul_(batch.sigma)\n"))
+def test_weights_that_are_written_into(planted: Planted) -> None:
+    error = planted((ANSWER, "    return weights.mul_(batch.sigma)\n"))
     assert_told(error, "loss_weighting", "writes into what it is given: the answer below", "make a new tensor")
 
 
-def test_weights_of_another_shape(check: Check) -> None:
-    error = planted(check, (ANSWER, ANSWER.rstrip() + " * prediction.output.mean((1, 2))[:, :1]\n"))
+def test_weights_of_another_shape(planted: Planted) -> None:
+    error = planted((ANSWER, ANSWER.rstrip() + " * prediction.output.mean((1, 2))[:, :1]\n"))
     assert_told(error, "loss_weighting", "has shape [2, 2]", "where [2] is asked for", "return tensors of the shapes")
 
 
-def test_weights_below_zero(check: Check) -> None:
-    error = planted(check, (ANSWER, ANSWER.replace("return weights", "return -weights")))
+def test_weights_below_zero(planted: Planted) -> None:
+    error = planted((ANSWER, ANSWER.replace("return weights", "return -weights")))
     assert_told(error, "loss_weighting", "below 0", "return factors of 0 and above")
 
 
-def test_an_answer_of_another_kind(check: Check) -> None:
-    error = planted(check, (ANSWER, "    return 0.5\n"))
+def test_an_answer_of_another_kind(planted: Planted) -> None:
+    error = planted((ANSWER, "    return 0.5\n"))
     assert_told(error, "loss_weighting", "returns float where Tensor is asked for", "return Tensor")
 
 
-def test_torch_at_import(check: Check) -> None:
-    error = planted(check, ("LORACORE_API = 1", "import torch\n\nLORACORE_API = 1"))
+def test_torch_at_import(planted: Planted) -> None:
+    error = planted(("LORACORE_API = 1", "import torch\n\nLORACORE_API = 1"))
     assert_told(error, "import", "brings torch", "import it inside the hooks")
 
 
-def test_a_hook_that_the_architecture_owns(check: Check) -> None:
-    error = planted(check, more=OWNED)
+def test_a_hook_that_the_architecture_owns(planted: Planted) -> None:
+    error = planted(more=OWNED)
     assert_told(error, "predict_noise", "that the architecture answers", "@hookimpl(wrapper=True)")
 
 
-def test_a_hook_that_raises(check: Check) -> None:
-    error = planted(check, (ANSWER, "    return weights / config[LeanOptions].missing\n"))
+def test_a_hook_that_raises(planted: Planted) -> None:
+    error = planted((ANSWER, "    return weights / config[LeanOptions].missing\n"))
     assert_told(error, "loss_weighting", "raises AttributeError", "mend this line")
 
 
-def test_numbers_from_the_global_generator(check: Check) -> None:
-    error = planted(check, (ANSWER, "    return weights * weights.new_empty(len(weights)).uniform_()\n"))
+def test_numbers_from_the_global_generator(planted: Planted) -> None:
+    error = planted((ANSWER, "    return weights * weights.new_empty(len(weights)).uniform_()\n"))
     assert_told(error, "loss_weighting", "draws from a global generator", "draw from rng")
 
 
-def test_numbers_from_a_global_generator_that_count_once_in_a_while(check: Check) -> None:
+def test_numbers_from_a_global_generator_that_count_once_in_a_while(planted: Planted) -> None:
     rare = "    import random\n\n    return weights * (2 if random.random() > 1 else 1)\n"
-    error = planted(check, (ANSWER, rare))
+    error = planted((ANSWER, rare))
     assert_told(error, "loss_weighting", "draws from a global generator", "draw from rng")
 
 
-def test_a_gradient_that_is_cut_off(check: Check) -> None:
-    assert_told(planted(check, more=DETACHED), "predict_noise", "output has lost its gradient", "without detach()")
+def test_a_gradient_that_is_cut_off(planted: Planted) -> None:
+    assert_told(planted(more=DETACHED), "predict_noise", "output has lost its gradient", "without detach()")
 
 
-def test_a_run_that_depends_on_the_run_before(check: Check) -> None:
-    error = planted(check, (ANSWER, COUNTED), more=COUNTING)
+def test_a_run_that_depends_on_the_run_before(planted: Planted) -> None:
+    error = planted((ANSWER, COUNTED), more=COUNTING)
     assert_told(error, "a run", "two runs with the same seed end differently", "keep nothing between two runs")
 
 
-def test_a_run_that_cannot_be_resumed_exactly(check: Check) -> None:
-    error = planted(check, (ANSWER, COUNTED), more=COUNTING + FORGETTING)
+def test_a_run_that_cannot_be_resumed_exactly(planted: Planted) -> None:
+    error = planted((ANSWER, COUNTED), more=COUNTING + FORGETTING)
     assert_told(error, "a resumed run", "ends otherwise than one that never was", "keep nothing between two steps")
 
 
-def test_an_event_hook_that_raises_in_a_run(check: Check) -> None:
-    error = planted(check, more="\n\n@hookimpl\ndef step_done(step: int) -> None:\n    assert step > 5\n")
+def test_an_event_hook_that_raises_in_a_run(planted: Planted) -> None:
+    error = planted(more="\n\n@hookimpl\ndef step_done(step: int) -> None:\n    assert step > 5\n")
     assert_told(error, "step_done", "raises AssertionError", "mend it")
 
 
-def test_an_option_without_effect(check: Check) -> None:
-    error = planted(check, (ANSWER, "    return weights * batch.sigma\n"))
+def test_an_option_without_effect(planted: Planted) -> None:
+    error = planted((ANSWER, "    return weights * batch.sigma\n"))
     assert_told(error, "option lean_power", "changes neither the trained file", 'Finding("without effect", …)')
 
 
-def test_no_hook_at_all(check: Check) -> None:
-    error = planted(check, ("@hookimpl(wrapper=True)\ndef loss_weighting", "def weighting"))
+def test_no_hook_at_all(planted: Planted) -> None:
+    error = planted(("@hookimpl(wrapper=True)\ndef loss_weighting", "def weighting"))
     assert_told(error, "hooks", "answers no hook of a run", "@hookimpl(wrapper=True)")
 
 
@@ -215,6 +183,6 @@ def test_no_hook_at_all(check: Check) -> None:
         ("return [Finding('implied', 'sead', 'odd', value=1)]", "did you mean 'seed'?"),
     ],
 )
-def test_an_answer_to_check_options_that_is_no_list_of_findings(check: Check, body: str, said: str) -> None:
-    error = planted(check, more=f"\n\n@hookimpl\ndef check_options():\n    {body}\n")
+def test_an_answer_to_check_options_that_is_no_list_of_findings(planted: Planted, body: str, said: str) -> None:
+    error = planted(more=f"\n\n@hookimpl\ndef check_options():\n    {body}\n")
     assert_told(error, "check_options", said)

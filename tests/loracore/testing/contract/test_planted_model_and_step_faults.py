@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.planted_toy import (
@@ -14,10 +11,9 @@ from tests.planted_toy import (
     PREDICTION,
     TARGETS,
     TEXT,
-    Planted,
     assert_told,
-    planted_toy,
 )
+from tests.planting import Planted
 
 FOUND = "from dataclasses import replace as r\n\n    found = "
 STATE = "\nLORACORE_API"
@@ -25,12 +21,6 @@ CACHE = "@__import__('functools').cache\ndef _cached(build):\n    return __impor
 OUTPUT = PREDICTION.removeprefix("return Prediction(").removesuffix(", batch.noise)")
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
-
-
-@pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted]:
-    with planted_toy(tmp_path, monkeypatch) as check:
-        yield check
 
 
 def hooked(*lines: str) -> tuple[str, str]:

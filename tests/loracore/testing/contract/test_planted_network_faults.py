@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from loracore.testing import ContractError, check_network, install_metadata, toy_adapter, toy_network
-
-#: Replaces pieces of the toy network's source, checks the plugin that this makes, and gives what is said of it.
-Planted = Callable[..., ContractError]
+from loracore.testing import ContractError, check_network, toy_adapter, toy_network
+from tests.planting import Plant, Planted, assert_told_at
 
 HOOKS, ADAPTER = "planted_network", "planted_adapter"
 FORWARD = '        """Return the layer\'s output and what the factors make of its inputs."""\n'
@@ -47,34 +42,15 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 
 @pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted]:
-    site = tmp_path / "site"
-    install_metadata(site, "loracore-planted", "0.3", {"loracore.networks": {"planted": HOOKS}})
-    monkeypatch.syspath_prepend(str(site))
-
-    def check(*changes: tuple[str, str]) -> ContractError:
-        files = {HOOKS: Path(str(toy_network.__file__)), ADAPTER: Path(str(toy_adapter.__file__))}
-        sources = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
-        for old, new in [("loracore.testing.toy_adapter", ADAPTER), *changes]:
-            assert sum(source.count(old) for source in sources.values()) == 1
-            sources = {name: source.replace(old, new) for name, source in sources.items()}
-        for name, source in sources.items():
-            (site / f"{name}.py").write_text(source, encoding="utf-8")
-        with pytest.raises(ContractError) as caught:
-            check_network("planted")
-        assert str(caught.value).startswith("network 'planted' (loracore-planted 0.3) breaks the contract")
-        return caught.value
-
-    yield check
-    for name in (HOOKS, ADAPTER):
-        sys.modules.pop(name, None)
+def planted(plant: Plant) -> Planted:
+    hooks, adapter = (Path(str(one.__file__)).read_text(encoding="utf-8") for one in (toy_network, toy_adapter))
+    assert hooks.count(toy_adapter.__name__) == 1
+    return plant("network", {HOOKS: hooks.replace(toy_adapter.__name__, ADAPTER), ADAPTER: adapter}, check_network)
 
 
 def assert_told(error: ContractError, hook: str, *words: str, file: str = ADAPTER) -> None:
     """Look for a fault of this hook or method, in the planted file at a line, that says these words."""
-    own = [str(fault) for fault in error.faults if fault.hook == hook]
-    assert any(all(word in said for word in words) for said in own), str(error)
-    assert all(re.search(rf"\({file}\.py:\d+\)", said) for said in own), str(error)
+    assert_told_at(rf"{file}\.py:\d+", error, hook, *words)
 
 
 # ---- what build_adapter answers --------------------------------------------------------------------------------------

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from loracore.networks.spellings import ALPHA, DOWN, MID, UP
-from loracore.weights.merge.low_rank import LowRank, change_shape, is_low_rank, stacked
+from loracore.weights.merge.low_rank import FactorPair, change_shape, is_low_rank, stacked
 
 
 def test_an_alpha_that_a_precision_would_round_is_made_up_for_in_the_factors() -> None:
-    part = LowRank(torch.ones(2, 301), torch.ones(301, 2), 1.0)
+    part = FactorPair(torch.ones(2, 301), torch.ones(301, 2), 1.0)
     made = stacked([(part, 1.0)], torch.bfloat16)
     assert made[ALPHA] == made[ALPHA].bfloat16()
     assert made[ALPHA] != 301
@@ -17,7 +17,7 @@ def test_an_alpha_that_a_precision_would_round_is_made_up_for_in_the_factors() -
 
 @pytest.mark.parametrize("scale", [0.0, -2.0])
 def test_scales_that_no_alpha_should_have_are_in_the_factors(scale: float) -> None:
-    made = stacked([(LowRank(torch.ones(3, 2), torch.ones(2, 3), scale), 0.5)], torch.float32)
+    made = stacked([(FactorPair(torch.ones(3, 2), torch.ones(2, 3), scale), 0.5)], torch.float32)
     assert made[ALPHA] == 2
     assert torch.equal(made[UP], torch.full((3, 2), scale / 2))
 
