@@ -54,7 +54,7 @@ class LoracoreError(Exception):
 class FailedElsewhereError(LoracoreError):
     """What another process of the same run has failed of; a launcher tells the exit code of that one."""
 
-    exit_code: ClassVar[int] = 3
+    exit_code: ClassVar[int] = 113  # which nothing else leaves with: 3 is what Windows says of an abort
 
 
 class ConfigError(LoracoreError):

@@ -77,6 +77,8 @@ def undriven(given: argparse.Namespace) -> str | None:
     if SIZES[given.size].deep and not architectures()[given.arch].deep:
         return f"--arch {given.arch} has no --size {given.size}"
     lacking = [one.side.name for one in rivals(given) if plugin not in one.side.scripts]
+    if given.diffusers is not None and SIZES[given.size].pictures % given.batch:
+        return f"--batch {given.batch} leaves a shorter one at an epoch's end, which diffusers' side does not follow"
     return f"--arch {given.arch} is not driven with {', '.join(lacking)}" if lacking else None
 
 
@@ -111,13 +113,16 @@ def main() -> int:
         print("there is no CUDA device; --device cpu compares on the processor", file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
-    found = [duel(given, theirs) for theirs in met]
     title = [
         f"{machine(given.device, given.threads)}; {time.strftime('%Y-%m-%d')}",
         "",
         f"`python -m benchmarks.peers {shlex.join(sys.argv[1:])}`",
     ]
-    print(write_page(given.out, title, found), end="")
+    found: list[Comparison] = []
+    for theirs in met:
+        found.append(duel(given, theirs))
+        page = write_page(given.out, title, found)  # after each: the next may fail
+    print(page, end="")
     return 0 if all(one.gate.passed for one in found) else 1
 
 

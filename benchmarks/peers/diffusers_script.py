@@ -8,7 +8,7 @@ path in the U-Net → its name in the adapters' file), "gradient" (is the first 
 What is replaced, and nothing else:
 
 - VAE and text encoders, which the script runs in every step: they say what the caches say, at once;
-- the random numbers of a step, and the values that adapters start from;
+- the random numbers of a step, and the values that adapters start from, in float32;
 - torchvision where it is missing: the same few transforms with Pillow and numpy;
 - for the gradient AdamW, by an optimizer that leaves adapters and their gradients alone;
 - what follows the saved file: a pipeline that is loaded for pictures, which nobody asks for.
@@ -96,6 +96,7 @@ class Adapters:
     def _begin(self, unet: nn.Module) -> None:
         for path, parameter in unet.named_parameters():
             if parameter.requires_grad:
+                parameter.data = parameter.data.float()  # as the script does with fp16, and ours always
                 name = self._name(path)
                 parameter.copy_(self.start[name])
                 self.trained[name] = parameter

@@ -21,9 +21,8 @@ class Side:
 
     name: str
     module: str  # of its process
-    scripts: Mapping[
-        str, str
-    ]  # its entry points in a checkout, by our plugin; an architecture that is missing it lacks
+    #: Its entry points in a checkout, by our plugin's name; it is not driven for architectures that are missing.
+    scripts: Mapping[str, str]
     words: Callable[[Work, Path], Iterable[str]]  # options of a run whose result goes to a folder
     told: Callable[[Work, Path], Mapping[str, Any]]  # what its process has to know besides
     prepare: Callable[[Work], None]  # writes what it alone reads
@@ -32,7 +31,15 @@ class Side:
 
 def ours() -> Side:
     """Return our side."""
-    return Side("ours", "benchmarks.peers.ours", MappingProxyType({}), _our_words, _nothing_told, _nothing, _everything)
+    return Side(
+        name="ours",
+        module="benchmarks.peers.ours",
+        scripts=MappingProxyType({}),
+        words=_our_words,
+        told=_nothing_told,
+        prepare=_nothing,
+        adapted=_everything,
+    )
 
 
 def peers() -> Mapping[str, Side]:

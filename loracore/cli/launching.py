@@ -62,11 +62,11 @@ def leave_to_processes(config: Config) -> None:
 
 
 def launch(words: Sequence[str], count: int, secret: Sequence[str] = ()) -> int:
-    """Run ``loracore`` with these words in ``count`` processes on this machine; return the first failure's exit code.
+    """Run ``loracore`` with these words in ``count`` processes on this machine; return the exit code.
 
-    Words that are ``secret`` reach them on another way than their command lines. The main process has this one's input
-    and output; of another, only what it fails of is shown. Signals are handed on, and waited for. Raises ConfigError
-    when this machine has fewer devices than processes.
+    It is that of the first process that failed of itself. Words that are ``secret`` reach them on another way than
+    their command lines. The main process has this one's input and output; of another, only what it fails of is shown.
+    Signals are handed on, and waited for. Raises ConfigError when this machine has fewer devices than processes.
     """
     _check_devices(count)
     with ExitStack() as stack:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.normalization import RMSNorm
 from torch import nn
 
 from benchmarks.kernel_counts import Row, count, count_whole, table
 from benchmarks.launches import META, Counted, Launches
+from loracore.diffusion.attention.rms import normed
 
 KEPT = Path(__file__).with_name("kernel_counts.json")
 CPU = torch.device("cpu")
@@ -32,6 +35,17 @@ def test_a_full_size_step_with_normed_queries_asks_for_no_more_either() -> None:
     found = count("SD3.5 medium", "ours")
     kept = json.loads(KEPT.read_text(encoding="utf-8"))["SD3.5 medium"]
     assert found.total <= RISE * kept, found.launches.most_common(20)
+
+
+def test_a_norm_of_queries_asks_for_three_fifths_of_diffusers_operations_at_most() -> None:
+    norm = RMSNorm(16, 1e-6).bfloat16().requires_grad_(requires_grad=False)
+    counts = []
+    for one in (partial(normed, norm), norm):
+        states = torch.ones(2, 5, 3, 16, dtype=torch.bfloat16, requires_grad=True)
+        with Launches(CPU) as watch:
+            one(states).sum().backward()
+        counts.append(watch.counted.total)
+    assert counts[0] <= 0.6 * counts[1], counts
 
 
 def test_a_whole_step_adds_little_and_makes_nobody_wait() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stderr
+from contextlib import ExitStack, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,19 @@ from benchmarks.peers.architectures import architectures
 from benchmarks.peers.gate import Gate, Moved
 from benchmarks.peers.weights import empty_denoiser
 from benchmarks.peers.work import write_work
+from loracore.diffusion.attention.joint import GroupedJointAttention
 from loracore.memory.block_swap import SLOTS
 from loracore.networks import grouped
+from loracore.training.updates.flat_adam import FlatAdam
 
 STEPS = 3
+
+#: What the plain way must not call, one for each of its patches: the model has joint attention.
+JOINED: Sequence[tuple[Any, str]] = (
+    (grouped, "low_rank_linears"),
+    (GroupedJointAttention, "__call__"),
+    (FlatAdam, "step"),
+)
 
 
 def here(module: str, words: Sequence[str], log: Path) -> int:
@@ -100,17 +109,28 @@ def test_what_was_not_compiled_is_no_curve_of_compiled_blocks(runs: Runs, tmp_pa
         replace(runs, folder=tmp_path, start=given_up).curve(setting("torch_compile"))
 
 
-def test_the_plain_way_groups_nothing(runs: Runs, tmp_path: Path) -> None:
-    def refused(*_: Any) -> Any:
-        raise AssertionError("grouped")
+def refusing(owner: Any, name: str) -> Any:
+    """Patch what must not be called."""
 
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError(f"called: {owner.__name__}.{name}")
+
+    return patch.object(owner, name, refused)
+
+
+def test_the_plain_way_joins_nothing(runs: Runs, tmp_path: Path) -> None:
     told = tmp_path / "work.json"
     told.write_text(json.dumps({"draws": str(runs.work.draws), "record": str(tmp_path / "record.json")}))
-    words = [str(told), *run_words(runs.work, setting("grouped"), tmp_path / "result")]
-    with patch.object(grouped, "low_rank_linears", refused):
-        with pytest.raises(AssertionError, match="grouped"):
-            here("", words, tmp_path / "log.txt")
-        assert here(PLAIN, [*words, "--overwrite"], tmp_path / "log.txt") == 0
+    with ExitStack() as all_of_them:
+        for owner, name in JOINED:
+            words = [str(told), *run_words(runs.work, setting("grouped"), tmp_path / name)]
+            # As it trains otherwise, each is called: what is refused below is what the plain way goes round.
+            with refusing(owner, name), pytest.raises(AssertionError, match=rf"called: .*{name}"):
+                here("", words, tmp_path / "log.txt")
+        for owner, name in JOINED:
+            all_of_them.enter_context(refusing(owner, name))
+        words = [str(told), *run_words(runs.work, setting("grouped"), tmp_path / "plain")]
+        assert here(PLAIN, words, tmp_path / "log.txt") == 0
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ def normed(norm: Any, states: Tensor) -> Tensor:
     """Return what a norm makes of the states (…,d); None leaves them as they are.
 
     diffusers' RMSNorm is computed here where it has a weight alone, frozen, in the precision of the states. All others,
-    and those that something is put in front of, are called as they are. torch's own operation serves compiled code
-    alone, where it becomes a part of another kernel: on CUDA it would give every row of so few numbers (d = 64) a block
-    of threads of its own, and elsewhere it is taken apart and keeps all that lies between.
+    and those that something is put in front of or hooked to, are called as they are. torch's own operation serves
+    compiled code alone, where it becomes a part of another kernel: on CUDA it would give every row of so few numbers
+    (d = 64) a block of threads of its own, and elsewhere it is taken apart and keeps all that lies between.
     """
     if norm is None:
         return states
@@ -33,6 +33,8 @@ def normed(norm: Any, states: Tensor) -> Tensor:
 def _is_plain(norm: Any, states: Tensor) -> bool:
     """Tell whether a norm is the bare formula, over the last dimension, in the precision of the states."""
     if type(norm) is not RMSNorm or "forward" in vars(norm) or norm.bias is not None:
+        return False
+    if norm._forward_hooks or norm._forward_pre_hooks:  # noqa: SLF001  # torch asks the same, and gives no other way
         return False
     weight = norm.weight
     if weight is None or weight.requires_grad:

@@ -119,9 +119,9 @@ class Precision:
 
 
 def precisions(parts: Iterable[str], dtype: torch.dtype, config: Config) -> dict[str, Precision]:
-    """Return the precision of each part, by its name: ``dtype``, but of the VAE float32 with no_half_vae."""
+    """Return the precision of each of these parts, by name: ``dtype``, but of the VAE float32 with no_half_vae."""
     vae = torch.float32 if config[VaeOptions].no_half_vae else dtype
-    return dict.fromkeys(parts, Precision(dtype)) | {"vae": Precision(vae, matrices=vae)}
+    return {part: Precision(vae, matrices=vae) if part == "vae" else Precision(dtype) for part in parts}
 
 
 def check_parts(parts: Iterable[EmptyPart], *, weights_needed: bool) -> None:

@@ -27,14 +27,10 @@ def model_faults(bench: Bench) -> list[Fault]:
 
 def _header_faults(bench: Bench) -> Sequence[Fault]:
     """Have the headers looked at, as before the first phase: nothing may be wrong with a model that loads."""
-    with any_error_is(partial(_refused_header, bench)):
+    fix = "give check_architecture a model that loads, or mend this look at it"
+    with any_error_is(partial(bench.subject.raised, "check_models", fix)):
         vars(bench.plugins.hook)["check_models"](parts=frozenset({"text", "vae", "denoiser"}), config=bench.config)
     return ()
-
-
-def _refused_header(bench: Bench, error: Exception) -> Fault:
-    message = f"raises {type(error).__name__}: {error}"
-    return bench.fault("check_models", message, "give check_architecture a model that loads, or mend this look at it")
 
 
 def _part_faults(bench: Bench, part: Part) -> Iterator[Fault]:

@@ -204,6 +204,8 @@ def _joined_moment(parameters: Sequence[nn.Parameter], states: Sequence[dict[str
 def _one_behind_the_other(tensors: Sequence[Tensor]) -> Tensor:
     """Return a buffer of all tensors; what lies between two is 0, and Adam leaves it so."""
     pieces = [piece for one in tensors for piece in (one, _gap(one)) if piece is not None]
+    if len(pieces) == 1:  # of which that call would make a view
+        return pieces[0].flatten().clone()
     joined: Tensor = _flatten_dense_tensors(pieces)  # type: ignore[no-untyped-call]  # torch's own
     return joined
 

@@ -47,7 +47,7 @@ class Updates:
             bad = (~torch.isfinite(grad_norm + loss)).float()
             self.guard.step(self.optimizer, bad)
             self.gradients.zero()
-        else:  # which has taken them from the parameters
+        else:  # `flat` has taken them: the optimizer's parameters are those of `gradients`
             grad_norm = self.gradients.reduce_and_clip_joined(joined)
             bad = (~torch.isfinite(grad_norm + loss)).float()
             self.flat.step(joined, bad)

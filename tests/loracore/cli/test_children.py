@@ -124,7 +124,7 @@ def test_who_failed_is_not_who_was_told_of_it(code: int, delays: tuple[float, fl
 
 
 def test_a_process_that_hangs_after_another_was_told_is_ended(children: Children) -> None:
-    start(children, f"raise SystemExit({FailedElsewhereError.exit_code})")
     start(children, "import time; time.sleep(50)")
-    assert children.wait() is children.all[1]
-    assert codes(children) == [FailedElsewhereError.exit_code, -signal.SIGTERM]
+    start(children, f"raise SystemExit({FailedElsewhereError.exit_code})")
+    assert children.wait() is children.all[0]
+    assert codes(children) == [-signal.SIGTERM, FailedElsewhereError.exit_code]

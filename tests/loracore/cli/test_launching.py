@@ -144,7 +144,7 @@ def failing(toy_site: Path) -> Path:
     [
         ("raise LoracoreError('the disk is on fire', fix='run')", 2, "error: the disk is on fire (run)"),
         ("raise KeyError('lost')", 1, "KeyError: 'lost'"),
-        ("os._exit(9)", 9, "process 1 of 2 ended with exit code 9"),
+        ("os._exit(3)", 3, "process 1 of 2 ended with exit code 3"),
     ],
 )
 def test_one_process_that_fails_ends_the_other(

@@ -43,7 +43,8 @@ def trained(models: Models, **options: Any) -> list[Tensor]:
 
 
 def test_gradients_are_those_of_diffusers_own_attention() -> None:
-    assert_close(trained(normed_models()), trained(normed_models(grouped=False)), rtol=1e-3, atol=1e-6)
+    # Sums in another order: 2e-9 of gradients up to 7e-3.
+    assert_close(trained(normed_models()), trained(normed_models(grouped=False)), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("options", [{"blocks_to_swap": 1}, {"gradient_checkpointing": True}])

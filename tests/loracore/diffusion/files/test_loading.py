@@ -20,8 +20,10 @@ from loracore.diffusion.files.loading import (
     check_device,
     check_parts,
     fill_part,
+    precisions,
 )
 from loracore.diffusion.files.weights import open_weights
+from loracore.diffusion.options import VaeOptions
 from loracore.errors import ConfigError, DataError
 from loracore.weights.layout import FileTensor
 
@@ -73,6 +75,15 @@ def test_matrices_can_be_asked_for_in_fp8_and_out_of_it(tmp_path: Path) -> None:
     assert fill_part(stored, CPU, Precision(torch.float16, matrices=torch.float16)).get_parameter(
         "matrix.weight"
     ).dtype == (torch.float16)
+
+
+@pytest.mark.parametrize("no_half_vae", [False, True])
+def test_each_given_part_has_a_precision_and_only_the_vae_may_keep_its_own(*, no_half_vae: bool) -> None:
+    config, half = Config([VaeOptions(no_half_vae=no_half_vae)], {}), torch.float16
+    vae = torch.float32 if no_half_vae else half
+    expected = {"te1": Precision(half), "vae": Precision(vae, matrices=vae)}
+    assert precisions(["te1", "vae"], half, config) == expected
+    assert precisions(["te1"], half, config) == {"te1": Precision(half)}
 
 
 @pytest.mark.parametrize(("rest", "kept"), [(torch.float16, torch.float32), (torch.bfloat16, torch.bfloat16)])

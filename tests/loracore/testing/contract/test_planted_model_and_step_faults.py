@@ -57,6 +57,12 @@ def test_an_option_that_changes_captions_and_no_cache(planted: Planted) -> None:
 # ---- models ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_look_at_headers_that_refuses_a_model_that_loads(planted: Planted) -> None:
+    error = planted(hooked("def check_models(parts):", '    raise ValueError("no")'))
+    assert_told(error, "check_models", "raises ValueError: no", "mend this look at it")
+    assert f"{MODULE}.py:" in error.faults[0].where
+
+
 def test_models_that_are_kept_in_a_list(planted: Planted) -> None:
     kept = f"{LOAD.replace('return ', 'found = ')}\n    _KEPT.append(found)\n    return found"
     error = planted((LOAD, kept), (STATE, f"\n_KEPT = []\n{STATE}"))

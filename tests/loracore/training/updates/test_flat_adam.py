@@ -87,6 +87,18 @@ def test_a_missing_gradient_is_not_one_that_is_zero(left_out: list[tuple[int, ..
     assert_alike(one, other)
 
 
+def test_a_group_of_one_that_fills_its_buffer_is_one_like_any_other() -> None:
+    one, other = ([nn.Parameter(torch.arange(16.0))] for _ in range(2))
+    flat = updates(one, AdamW(one, fused=True), flat=True)
+    plain = updates(other, AdamW(other, fused=True), flat=False)
+    arrived = torch.full((16,), 2.0)
+    for own, several in ((flat, one), (plain, other)):
+        steps(own, several, (), ())
+        several[0].grad = arrived.clone()
+        own.apply(LOSS)
+    assert_alike(one, other)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_bad_step_changes_nothing(value: float) -> None:
     several = parameters()
