@@ -58,9 +58,3 @@ def put_in_front(network: Network, device: torch.device) -> None:
     """Bring adapters to the device, let them train, and put them in front of their layers."""
     network.modules.to(device).train()
     network.attach()
-
-
-def finish(device: torch.device) -> None:
-    """Wait until the device has done all its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -30,7 +30,8 @@ from diffusers.utils import logging
 from loracore_networks.lora.options import LoraOptions
 from torch import Tensor, nn
 
-from benchmarks.joint_transformer import attention_network, empty_transformer, finish, put_in_front, random_models
+from benchmarks.joint_transformer import attention_network, empty_transformer, put_in_front, random_models
+from benchmarks.peers.machine import finish
 from loracore import Config, ModelOptions, Models, NetworkOptions
 from loracore.memory.fitting import fit_models, load_device, spare_activations
 from loracore.memory.quantised.linear import quantised_layers

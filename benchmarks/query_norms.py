@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
 import sys
 import time
@@ -28,7 +27,7 @@ from diffusers.models.normalization import RMSNorm
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.peers.machine import machine
+from benchmarks.peers.machine import finish, heading, machine
 from loracore.diffusion.attention.rms import normed
 
 WIDTH, EPS = 64, 1e-6
@@ -82,18 +81,13 @@ def microseconds(norm: Callable[[Tensor], Tensor], states: Tensor) -> Sequence[f
     gradient = torch.randn_like(states)
     found = []
     for _ in range(REPEATS + 1):
-        _wait(states)
+        finish(states.device)
         started = time.perf_counter()
         for _ in range(CALLS):
             torch.autograd.grad(norm(states), states, gradient)
-        _wait(states)
+        finish(states.device)
         found.append((time.perf_counter() - started) / CALLS * 1e6)
     return found[1:]
-
-
-def _wait(states: Tensor) -> None:
-    if states.is_cuda:
-        torch.cuda.synchronize()
 
 
 def timed(device: torch.device, dtype: torch.dtype) -> Iterator[Timed]:
@@ -130,11 +124,7 @@ def main() -> int:
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
     dtype = torch.bfloat16 if given.device == "cuda" else torch.float32
-    title = [
-        f"{machine(given.device, None)}; {str(dtype).removeprefix('torch.')}; {time.strftime('%Y-%m-%d')}",
-        "",
-        f"`python -m benchmarks.query_norms {shlex.join(sys.argv[1:])}`",
-    ]
+    title = heading("benchmarks.query_norms", machine(given.device, None), str(dtype).removeprefix("torch."))
     rows = list(timed(torch.device(given.device), dtype))
     report = {"machine": title[0], "rows": [asdict(one) for one in rows]}
     (given.out / "query_norms.json").write_text(json.dumps(report, indent=2), encoding="utf-8")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from benchmarks.loss_curves.page import Found, Row, write_page
 from benchmarks.loss_curves.running import Runs, WithoutEffectError, in_process_of_its_own
 from benchmarks.loss_curves.settings import Setting, settings
 from benchmarks.peers.architectures import Architecture, architectures
-from benchmarks.peers.machine import machine
+from benchmarks.peers.machine import heading, machine
 from benchmarks.peers.running import Place
 from benchmarks.peers.work import SIZES, Work, write_work
 
@@ -95,11 +93,7 @@ def main() -> int:
         reading.error(f"no setting begins with {' or '.join(given.only)}")
     given.out.mkdir(parents=True, exist_ok=True)
     trained = f"{given.arch}, {given.size}, {given.steps} steps"
-    title = [
-        f"{trained}; {machine(given.device, given.threads)}; {time.strftime('%Y-%m-%d')}",
-        "",
-        f"`python -m benchmarks.loss_curves {shlex.join(sys.argv[1:])}`",
-    ]
+    title = heading("benchmarks.loss_curves", trained, machine(given.device, given.threads))
     for found in measured(given, chosen):
         page = write_page(given.out, title, found)  # after each setting: all of them take long
     print(page, end="")

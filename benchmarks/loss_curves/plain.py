@@ -9,11 +9,9 @@ steps the factors themselves, not flat buffers. All else is ``loracore train``:
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -48,6 +46,5 @@ def _never(optimizer: Any) -> bool:  # noqa: ARG001  # as it is called
 
 
 if __name__ == "__main__":
-    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     with plainly():
-        sys.exit(ours.train(Path(told["draws"]), Path(told["record"]), sys.argv[2:]))
+        sys.exit(ours.main(*sys.argv[1:]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.loss_curves.apart import Curve, Reference
 from benchmarks.loss_curves.settings import EXACT, Setting
-from benchmarks.peers.running import Place
+from benchmarks.peers.running import TAIL, Place, checked, run_to_end
 from benchmarks.peers.work import Work
 
 PLAIN, OURS = "benchmarks.loss_curves.plain", "benchmarks.peers.ours"
-_ROOT = Path(__file__).parents[2]
-_TAIL = 3000  # characters of a failed run's output
 
 #: How a run says that what cannot be compiled or recorded is computed as it was.
 _GIVEN_UP = re.compile(r"(torch_compile|cuda_graphs): .* without( it)?: ")
@@ -37,15 +34,7 @@ def in_process_of_its_own(place: Place, folder: Path) -> Start:
     environment = {**place.environment(), "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled")}
 
     def start(module: str, words: Sequence[str], log: Path) -> int:
-        with log.open("wb") as said:
-            return subprocess.run(  # noqa: S603  # our own commands
-                [sys.executable, "-m", module, *words],
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=_ROOT,
-                check=False,
-            ).returncode
+        return run_to_end([sys.executable, "-m", module, *words], log, environment)
 
     return start
 
@@ -77,11 +66,7 @@ class Runs:
         told = out / "work.json"
         told.write_text(json.dumps({"draws": str(draws), "record": str(record)}), encoding="utf-8")
         code = self.start(module, [str(told), *run_words(self.work, setting, out / "result")], log)
-        said = log.read_text(encoding="utf-8", errors="replace")
-        if code or not record.exists():
-            message = f"{setting.name} has failed with exit code {code}:\n{said[-_TAIL:]}"
-            raise RuntimeError(message)
-        _check_effect(setting, said)
+        _check_effect(setting, checked(setting.name, code, log, record))
         losses = json.loads(record.read_text(encoding="utf-8"))["losses"]
         return Curve(tuple(losses), load_file(out / "result" / "lora.safetensors"))
 
@@ -98,5 +83,5 @@ def _check_effect(setting: Setting, said: str) -> None:
     if setting.option is not None and f"{setting.option} is without effect" in said:
         raise WithoutEffectError(setting.name)
     if setting.says not in said or _GIVEN_UP.search(said):
-        message = f"{setting.name} has had no effect, or not all that it should have:\n{said[-_TAIL:]}"
+        message = f"{setting.name} has had no effect, or not all that it should have:\n{said[-TAIL:]}"
         raise RuntimeError(message)

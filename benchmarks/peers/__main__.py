@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from benchmarks.peers.architectures import architectures
 from benchmarks.peers.blocks import marked_steps
 from benchmarks.peers.comparing import Comparison, Duel
-from benchmarks.peers.machine import machine
+from benchmarks.peers.machine import heading, machine
 from benchmarks.peers.page import write_page
 from benchmarks.peers.recording import EVERY
 from benchmarks.peers.running import Place, Trainer
@@ -113,11 +112,7 @@ def main() -> int:
         print("there is no CUDA device; --device cpu compares on the processor", file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
-    title = [
-        f"{machine(given.device, given.threads)}; {time.strftime('%Y-%m-%d')}",
-        "",
-        f"`python -m benchmarks.peers {shlex.join(sys.argv[1:])}`",
-    ]
+    title = heading("benchmarks.peers", machine(given.device, given.threads))
     found: list[Comparison] = []
     for theirs in met:
         found.append(duel(given, theirs))

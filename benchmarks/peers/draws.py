@@ -1,4 +1,4 @@
-"""The work's noise and timesteps in a peer's process, which has no loracore: torch alone here."""
+"""The work's noise and timesteps in a trainer's process; a peer's has no loracore: torch alone here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Draws:
         self.step = -1
 
     def next_step(self, device: torch.device) -> None:
-        """Go on; from the first step on all draws are on the device, as on our side."""
+        """Go on; from the first step on all draws are on the device, on all sides."""
         self.step += 1
         if self.step == 0:
             self.device_noise = self.device_noise.to(device)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
+import time
 
 import torch
 
@@ -17,6 +20,18 @@ def machine(device: str, threads: int | None) -> str:
         return f"{torch.cuda.get_device_name(0)}; {versions}"
     used = torch.get_num_threads() if threads is None else threads
     return f"{platform.machine()}, {os.cpu_count()} cores, {used} threads; {versions}"
+
+
+def heading(module: str, *facts: str) -> list[str]:
+    """Return the first lines of a page: what is known of it, the date, and the command that this process was."""
+    known = "; ".join([*facts, time.strftime("%Y-%m-%d")])
+    return [known, "", f"`python -m {module} {shlex.join(sys.argv[1:])}`"]
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has done all its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def busyness(device: str) -> str:

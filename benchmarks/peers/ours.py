@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.peers.draws import Draws
 from benchmarks.peers.recording import Recording
 from loracore import Batch, Event, hookimpl
 from loracore.cli.main import run
@@ -27,22 +28,19 @@ from loracore.training import train as training
 class Injected:
     """An extension that draws what the work says, and notes what a step took."""
 
-    draws: dict[str, Tensor]  # by name: steps,B,…
+    draws: Draws
     recording: Recording
-    step: int = -1
 
     @hookimpl
     def draw_timesteps(self, batch: Batch) -> Tensor:
         """Begin a step: return its timesteps (B)."""
-        self.step += 1
-        if self.step == 0:  # on both sides the draws are on the device from the first step on
-            self.draws = {name: tensor.to(batch.latents.device) for name, tensor in self.draws.items()}
-        return self.draws["timesteps"][self.step]
+        self.draws.next_step(batch.latents.device)
+        return self.draws.timesteps_there()
 
     @hookimpl
     def draw_noise(self) -> Tensor:
         """Return the step's noise (B,C,h,w)."""
-        return self.draws["noise"][self.step]
+        return self.draws.noise()
 
     @hookimpl
     def step_done(self, ids: tuple[str, ...]) -> None:
@@ -59,7 +57,7 @@ class Injected:
 
 def train(draws: Path, record: Path, words: Sequence[str]) -> int:
     """Train by these words of the command line, write what was noted, and return the exit code."""
-    injected = Injected(load_file(draws), Recording(cuda=torch.cuda.is_available()))
+    injected = Injected(Draws(load_file(draws)), Recording(cuda=torch.cuda.is_available()))
     whole = training.train
 
     def joined(config: Any, plugins: Any, *rest: Any) -> Path | None:
@@ -72,6 +70,11 @@ def train(draws: Path, record: Path, words: Sequence[str]) -> int:
     return code
 
 
+def main(work: str, *words: str) -> int:
+    """Train as a process of its own is told to, by a file and the words of the command line; return the exit code."""
+    told = json.loads(Path(work).read_text(encoding="utf-8"))
+    return train(Path(told["draws"]), Path(told["record"]), words)
+
+
 if __name__ == "__main__":
-    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.exit(train(Path(told["draws"]), Path(told["record"]), sys.argv[2:]))
+    sys.exit(main(*sys.argv[1:]))

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from benchmarks.peers.sides import Side
 from benchmarks.peers.work import Work
 
 _ROOT = Path(__file__).parents[2]
-_TAIL = 3000  # characters of a failed process's output
+TAIL = 3000  # characters of a failed process's output
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,29 @@ def train(trainer: Trainer, work: Work, out: Path, place: Place, order: Sequence
     Raises RuntimeError with the end of its output when it fails.
     """
     out.mkdir(parents=True)
-    record, result = out / "record.json", out / "result"
+    record, result, log = out / "record.json", out / "result", out / "log.txt"
     command = _command(trainer, work, record, result, order)
     words = [*command, *trainer.side.words(work, result), *trainer.words]
     started = time.time()
-    with (out / "log.txt").open("wb") as log:
-        code = subprocess.run(  # noqa: S603  # our own commands
-            words, stdout=log, stderr=subprocess.STDOUT, env=place.environment(), cwd=_ROOT, check=False
-        ).returncode
-    if code or not record.exists():
-        said = (out / "log.txt").read_text(encoding="utf-8", errors="replace")[-_TAIL:]
-        message = f"{trainer.side.name} has failed with exit code {code}:\n{said}"
-        raise RuntimeError(message)
+    checked(trainer.side.name, run_to_end(words, log, place.environment()), log, record)
     return Done(record, result / "lora.safetensors", started)
+
+
+def run_to_end(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Run a command from the root of the repository, write what it says to a file, and return its exit code."""
+    with log.open("wb") as said:
+        return subprocess.run(  # noqa: S603  # our own commands
+            words, stdout=said, stderr=subprocess.STDOUT, env=environment, cwd=_ROOT, check=False
+        ).returncode
+
+
+def checked(name: str, code: int, log: Path, record: Path) -> str:
+    """Return what a process has said; raise RuntimeError with the end of it when it failed or left no record."""
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if code or not record.exists():
+        message = f"{name} has failed with exit code {code}:\n{said[-TAIL:]}"
+        raise RuntimeError(message)
+    return said
 
 
 def _command(trainer: Trainer, work: Work, record: Path, result: Path, order: Sequence[str]) -> list[str]:
